@@ -1,0 +1,374 @@
+"""Checkpoints: a whole run in one safetensors file, written atomically and checked before use.
+
+The file holds the weights, the best weights, Adam's moments, the state of the generator and the
+history; its header holds the settings, the scores and the format's version. Nothing is pickled, so
+that a file from a stranger can be refused but never run code.
+"""
+
+import contextlib
+import json
+import math
+import os
+import secrets
+from dataclasses import asdict, astuple, dataclass, replace
+from pathlib import Path
+from typing import get_args
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from convlstm.checks import SettingError, check_choice, check_integer, check_number, shown
+from convlstm.metrics import Evaluation, Scores
+from convlstm.model import NextFramePredictor
+from convlstm.training import (
+    SETTING_NAMES,
+    Change,
+    End,
+    StepRecord,
+    TrainConfig,
+    Trainer,
+    config_from,
+    settings_of,
+)
+
+FORMAT = "convlstm-playground"
+VERSION = "1"
+MAX_BYTES = 96 * 2**20  # the largest model with the longest history takes 80 MiB
+_MAX_HEADER_BYTES = 2**20
+_MAX_GENERATOR_BYTES = 2**13
+_MAX_STEPS = 5000 * 100  # the largest total_steps
+_STEP_COLUMNS = ("loss", "mse", "learning_rate", "seconds")
+_EVALUATION_COLUMNS = 1 + 3 * 4 + 1  # step; four scores of model, black, copy-last; brightest
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read or written; the message is one sentence for a person."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file's content, checked: it fits its own configuration and every weight is finite."""
+
+    config: TrainConfig
+    tensors: dict[str, Tensor]
+    ended: End | None
+    optimizer_steps: int
+    best_mse: float | None
+    changes: tuple[Change, ...]
+
+
+def save_checkpoint(trainer: Trainer, path: str | Path) -> None:
+    """Write a run to a file: a kill at any moment leaves the old file or the new one.
+
+    Raises:
+        CheckpointError: the folder is missing or read-only, or the disk is full; the old file, if
+            there was one, is untouched.
+    """
+    write_atomically(Path(path), checkpoint_bytes(trainer))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file in one step, as far as any reader can see.
+
+    Raises:
+        CheckpointError: it could not be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise CheckpointError(f"Could not write {path}: {error.strerror or error}.") from error
+
+
+def checkpoint_bytes(trainer: Trainer) -> bytes:
+    """Return a run as the content of a checkpoint file."""
+    tensors = {f"model.{name}": value for name, value in trainer.model.state_dict().items()}
+    tensors |= {f"best.{name}": value for name, value in trainer.best_weights.items()}
+    for name, parameter in trainer.model.named_parameters():
+        moments = trainer.optimizer.state[parameter]
+        for key in ("exp_avg", "exp_avg_sq"):
+            tensors[f"adam.{key}.{name}"] = moments.get(key, torch.zeros_like(parameter))
+    tensors["generator"] = trainer.generator.get_state()
+    steps = [[getattr(record, name) for name in _STEP_COLUMNS] for record in trainer.records]
+    evaluations = [
+        [record.step, *_flat(record.evaluation)] for record in trainer.records if record.evaluation
+    ]
+    tensors["history.steps"] = _table(steps, len(_STEP_COLUMNS))
+    tensors["history.evaluations"] = _table(evaluations, _EVALUATION_COLUMNS)
+
+    last = next((r.evaluation for r in reversed(trainer.records) if r.evaluation), None)
+    progress = {
+        "ended": trainer.ended,
+        "optimizer_steps": _optimizer_steps(trainer),
+        "best_mse": trainer.best_mse if math.isfinite(trainer.best_mse) else None,
+        "changes": [asdict(change) for change in trainer.changes],
+    }
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "torch": torch.__version__,
+        "device": trainer.device.type,
+        "settings": json.dumps(settings_of(trainer.config)),
+        "progress": json.dumps(progress),
+        "metrics": json.dumps(asdict(last) if last else None),
+    }
+    return save_tensors({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata)
+
+
+def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> NextFramePredictor:
+    """Load the model of a checkpoint, ready to predict.
+
+    Args:
+        path: a file that `save_checkpoint` wrote.
+        device: where the model shall be.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or not one of ours.
+    """
+    return load_model(read_checkpoint(path), device)
+
+
+def load_model(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> NextFramePredictor:
+    """Make the model that a checkpoint holds."""
+    with torch.device("meta"):
+        model = NextFramePredictor(checkpoint.config.model)
+    model.load_state_dict(_part(checkpoint.tensors, "model."), assign=True)
+    return model.requires_grad_().to(device).eval()
+
+
+def resume(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Trainer:
+    """Make the trainer that a checkpoint holds; it goes on bit for bit as if never interrupted.
+
+    Raises:
+        CheckpointError: the run was trained on another kind of device, whose random numbers this
+            one cannot continue.
+    """
+    trainer = Trainer(checkpoint.config, device)
+    tensors = {name: value.to(trainer.device) for name, value in checkpoint.tensors.items()}
+    try:
+        trainer.generator.set_state(checkpoint.tensors["generator"])
+    except (RuntimeError, TypeError) as error:
+        raise CheckpointError(
+            f"This run cannot go on on {trainer.device.type}: the state of its generator belongs "
+            "to another kind of device, or is damaged."
+        ) from error
+    trainer.model.load_state_dict(_part(tensors, "model."))
+    trainer.best_weights = _part(tensors, "best.")
+    _restore_optimizer(trainer, tensors, checkpoint.optimizer_steps)
+    evaluations = {
+        int(step): _evaluation(numbers)
+        for step, *numbers in tensors["history.evaluations"].tolist()
+    }
+    for step, numbers in enumerate(tensors["history.steps"].tolist(), start=1):
+        epoch = (step - 1) // checkpoint.config.batches_per_epoch + 1
+        trainer.records.append(StepRecord(step, epoch, *numbers, evaluations.get(step)))
+    if checkpoint.best_mse is not None:
+        trainer.best_mse = checkpoint.best_mse
+    trainer.changes = list(checkpoint.changes)
+    trainer.ended = checkpoint.ended
+    if trainer.records and trainer.ended:
+        trainer.records[-1] = replace(trainer.records[-1], ended=trainer.ended)
+    return trainer
+
+
+def read_checkpoint(source: str | Path | bytes) -> Checkpoint:
+    """Read and check a checkpoint file, or its content.
+
+    Everything is checked before anything is used: size, header, settings, then every tensor's
+    name, shape, type and finiteness against what those settings ask for.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or not one of ours.
+    """
+    data = source if isinstance(source, bytes) else _read_file(Path(source))
+    if len(data) > MAX_BYTES:
+        raise CheckpointError(f"The file is too large: checkpoints have at most {MAX_BYTES} bytes.")
+    metadata, entries = _read_header(data)
+    if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
+        found = f"{shown(metadata.get('format'))}, version {shown(metadata.get('version'))}"
+        raise CheckpointError(
+            f"The file is no checkpoint of this program: its format is {found}, "
+            f"not {FORMAT!r}, version {VERSION!r}."
+        )
+    try:
+        settings = _parse_json(metadata.get("settings"))
+        if missing := set(SETTING_NAMES) - set(settings):
+            raise CheckpointError(f"The checkpoint is damaged: {min(missing)} is missing.")
+        config = config_from(settings)
+    except SettingError as error:
+        raise CheckpointError(f"The checkpoint's settings are refused: {error}") from error
+    progress = _read_progress(metadata)
+    _check_entries(config, entries)
+    try:
+        tensors = load_tensors(data)
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"The checkpoint is damaged: {shown(str(error))}.") from error
+    _check_content(config, tensors, progress)
+    return Checkpoint(config=config, tensors=tensors, **progress)
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise CheckpointError(f"Could not read {path}: {error.strerror or error}.") from error
+
+
+def _read_header(data: bytes) -> tuple[dict[str, str], dict[str, dict]]:
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or not 2 <= size <= min(_MAX_HEADER_BYTES, len(data) - 8):
+        raise CheckpointError("The file is no checkpoint: it has no safetensors header.")
+    header = _parse_json(data[8 : 8 + size])
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, dict) for v in header.values()):
+        raise CheckpointError("The checkpoint is damaged: its header has another structure.")
+    return metadata, header
+
+
+def _parse_json(text: object) -> dict:
+    """Parse a JSON object strictly: no duplicate keys, no NaN, nothing nested absurdly."""
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CheckpointError(
+            "The checkpoint is damaged: its header is not proper JSON."
+        ) from error
+    if not isinstance(value, dict):
+        raise CheckpointError("The checkpoint is damaged: its header has another structure.")
+    return value
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("duplicate keys")
+    return dict(pairs)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _read_progress(metadata: dict[str, str]) -> dict[str, object]:
+    progress = _parse_json(metadata.get("progress"))
+    try:
+        ended, steps = progress["ended"], progress["optimizer_steps"]
+        best_mse, changes = progress["best_mse"], progress["changes"]
+        check_integer("optimizer_steps", steps, 0, _MAX_STEPS)
+        if ended is not None:
+            check_choice("ended", ended, get_args(End))
+        if best_mse is not None:
+            check_number("best_mse", best_mse, 0, 1)
+        for change in changes:
+            check_integer("step", change["step"], 0, _MAX_STEPS)
+            check_choice("name", change["name"], ("speed", "learning_rate"))
+            check_number("old", change["old"], 0, 8)
+            check_number("new", change["new"], 0, 8)
+        changes = tuple(Change(**change) for change in changes)
+    except (SettingError, KeyError, TypeError) as error:
+        raise CheckpointError(f"The checkpoint is damaged: {shown(str(error))}") from error
+    return {
+        "ended": ended,
+        "optimizer_steps": steps,
+        "best_mse": best_mse,
+        "changes": changes,
+    }
+
+
+def _check_entries(config: TrainConfig, entries: dict[str, dict]) -> None:
+    """Compare the header's names, shapes and types with what the settings ask for."""
+    with torch.device("meta"):
+        weights = NextFramePredictor(config.model).state_dict()
+    expected = {
+        prefix + name: list(value.shape)
+        for prefix in ("model.", "best.", "adam.exp_avg.", "adam.exp_avg_sq.")
+        for name, value in weights.items()
+    }
+    names = {*expected, "generator", "history.steps", "history.evaluations"}
+    if set(entries) != names:
+        odd = shown(sorted(set(entries) ^ names)[0])
+        raise CheckpointError(f"The checkpoint does not fit its settings: tensor {odd}.")
+    for name, entry in entries.items():
+        shape, dtype = entry.get("shape"), entry.get("dtype")
+        if name in expected:
+            fits = dtype == "F32" and shape == expected[name]
+        elif name == "generator":
+            fits = dtype == "U8" and _is_shape(shape, _MAX_GENERATOR_BYTES)
+        elif name == "history.steps":
+            fits = dtype == "F64" and _is_shape(shape, config.total_steps, len(_STEP_COLUMNS))
+        else:
+            fits = dtype == "F64" and _is_shape(shape, config.total_steps, _EVALUATION_COLUMNS)
+        if not fits:
+            raise CheckpointError(
+                f"The checkpoint does not fit its settings: tensor {name} is "
+                f"{shown(dtype)} {shown(shape)}."
+            )
+
+
+def _is_shape(shape: object, most: int, *rest: int) -> bool:
+    """Whether a shape is [n, *rest] with n from 0 to most."""
+    if not isinstance(shape, list) or shape[1:] != list(rest) or not shape:
+        return False
+    return type(shape[0]) is int and 0 <= shape[0] <= most
+
+
+def _check_content(
+    config: TrainConfig, tensors: dict[str, Tensor], progress: dict[str, object]
+) -> None:
+    steps, evaluations = tensors["history.steps"], tensors["history.evaluations"]
+    # A diverged run's last loss may be NaN; that is what its history has to say.
+    known = steps[:-1] if progress["ended"] == "diverged" else steps
+    finite = {name: t for name, t in tensors.items() if t.is_floating_point()}
+    finite["history.steps"] = known
+    for name, tensor in finite.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"The checkpoint is damaged: {name} holds NaN or infinity.")
+    at = evaluations[:, 0].tolist()
+    if at != sorted(set(at)) or not all(1 <= s <= len(steps) and s == int(s) for s in at):
+        raise CheckpointError("The checkpoint is damaged: its evaluations belong to no step.")
+    if progress["optimizer_steps"] > len(steps):
+        raise CheckpointError("The checkpoint is damaged: more updates than steps.")
+    if len(steps) >= config.total_steps and len(at) < 1:
+        raise CheckpointError("The checkpoint is damaged: a whole run without an evaluation.")
+
+
+def _restore_optimizer(trainer: Trainer, tensors: dict[str, Tensor], steps: int) -> None:
+    if steps == 0:
+        return
+    for name, parameter in trainer.model.named_parameters():
+        trainer.optimizer.state[parameter] = {
+            "step": torch.tensor(float(steps), device=trainer.device),
+            "exp_avg": tensors[f"adam.exp_avg.{name}"],
+            "exp_avg_sq": tensors[f"adam.exp_avg_sq.{name}"],
+        }
+
+
+def _optimizer_steps(trainer: Trainer) -> int:
+    return trainer.step - (trainer.ended == "diverged")
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _table(rows: list[list[float]], columns: int) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), columns)
+
+
+def _flat(evaluation: Evaluation) -> list[float]:
+    scores = (evaluation.model, evaluation.black, evaluation.copy_last)
+    return [*(number for s in scores for number in astuple(s)), evaluation.brightest]
+
+
+def _evaluation(numbers: list[float]) -> Evaluation:
+    *scores, brightest = numbers
+    return Evaluation(*(Scores(*scores[i : i + 4]) for i in (0, 4, 8)), brightest)

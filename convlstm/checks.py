@@ -1,0 +1,96 @@
+"""Checks of single values, shared by every configuration.
+
+Each check returns the value it was given, or raises a `SettingError`: one line that holds the name,
+the value and the rule. Types are strict on purpose: what arrives may come from a web page, a link
+or a file.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+
+_SHOWN = 60  # characters of a refused value that a message repeats
+
+# What a value must be. The page keeps the same rules in its other language.
+RULES = {
+    "integer": "must be a whole number from {low} to {high}",
+    "number": "must be a number from {low:g} to {high:g}",
+    "choice": "must be one of {choices}",
+    "flag": "must be true or false",
+    "odd": "must be odd: 1, 3, 5 or 7",
+    "needs layers": "needs num_layers of 2 or more",
+    "third of canvas": "must be at most {high}, a third of the canvas",
+    "sigmoid": 'must go with output "sigmoid"',
+    "unknown": "is not a setting; the settings are {choices}",
+    "mapping": "must be an object of settings",
+    "budget": "must be at most {high}: {cost} is over the limit of {limit} on this machine",
+}
+
+
+class SettingError(ValueError):
+    """A value that breaks a rule.
+
+    Attributes:
+        name: the setting.
+        value: what was given.
+        rule: a key of RULES.
+        details: the numbers and words in that rule.
+    """
+
+    def __init__(self, name: str, value: object, rule: str, **details: object) -> None:
+        self.name, self.value, self.rule, self.details = name, value, rule, details
+        super().__init__(f"{name} is {shown(value)}: {RULES[rule].format(**details)}.")
+
+
+def shown(value: object) -> str:
+    """Return a short, one-line representation of any value for an error message."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def check_integer(name: str, value: object, low: int, high: int) -> int:
+    """Return value if it is an integer in [low, high]; a float that is whole counts."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise SettingError(name, value, "integer", low=low, high=high)
+    return value
+
+
+def check_number(name: str, value: object, low: float, high: float) -> float:
+    """Return value as a float if it is a finite number in [low, high]."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or math.isnan(value) or not low <= value <= high:
+        raise SettingError(name, value, "number", low=low, high=high)
+    return float(value)
+
+
+def check_choice(name: str, value: object, choices: Iterable[str]) -> str:
+    """Return value if it is one of the choices."""
+    choices = tuple(choices)
+    if not isinstance(value, str) or value not in choices:
+        raise SettingError(name, value, "choice", choices=", ".join(choices))
+    return value
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Return value if it is True or False."""
+    if not isinstance(value, bool):
+        raise SettingError(name, value, "flag")
+    return value
+
+
+def check_names(given: object, known: Iterable[str]) -> Mapping[str, object]:
+    """Return a mapping if each of its keys is known."""
+    if not isinstance(given, Mapping):
+        raise SettingError("settings", given, "mapping")
+    known = tuple(known)
+    for name, value in given.items():
+        if name not in known:
+            raise SettingError(shown(name).strip("'"), value, "unknown", choices=", ".join(known))
+    return given
+
+
+def normalise(config: object, **checked: object) -> None:
+    """Store checked values in a frozen dataclass, from its own `__post_init__`."""
+    for name, value in checked.items():
+        object.__setattr__(config, name, value)

@@ -1,0 +1,464 @@
+"""The convolutional LSTM: a cell, a layer used like `nn.LSTM`, and a next-frame predictor.
+
+Axes: B batch, T time (frames), C channels, H height (px), W width (px). A state is (h, c), each
+(B, hidden_channels, H, W); a list with one state for each layer and direction is `states`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from convlstm.checks import (
+    SettingError,
+    check_choice,
+    check_flag,
+    check_integer,
+    check_number,
+    normalise,
+)
+
+State = tuple[Tensor, Tensor]
+Output = Literal["sigmoid", "linear"]
+_BLACK_LOGIT = -5.0  # sigmoid(-5) = 0.007; a 5 px square lights 0.006 of a 64 px frame
+
+
+class ConvLSTMCell(nn.Module):
+    """One step in time of a convolutional LSTM.
+
+    With * a convolution and . a product of elements:
+
+        i = sigmoid(Wxi * x + Whi * h + bi)      g = tanh(Wxg * x + Whg * h + bg)
+        f = sigmoid(Wxf * x + Whf * h + bf)      c' = f . c + i . g
+        o = sigmoid(Wxo * x + Who * h + bo)      h' = o . tanh(c')
+
+    A peephole adds pi . c to i, pf . c to f and po . c' to o before the sigmoid.
+
+    Args:
+        in_channels: channels of the input frame.
+        hidden_channels: channels of h and of c.
+        kernel_size: side of the square kernel in px, odd.
+        bias: whether the gates have a bias.
+        peephole: whether the gates see c, with one weight for each gate and channel.
+        forget_bias: initial bias of the forget gate; needs `bias` unless it is 0.
+        device: where the parameters are made.
+        dtype: their type.
+
+    Raises:
+        ValueError: a size is not positive, the kernel is even, or forget_bias has no bias.
+
+    Source: Shi et al. 2015 (arXiv:1506.04214); the peephole weighs channels, not pixels, so that
+    one model runs at any H and W.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        kernel_size: int = 3,
+        *,
+        bias: bool = True,
+        peephole: bool = False,
+        forget_bias: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        _check_positive("in_channels", in_channels)
+        _check_positive("hidden_channels", hidden_channels)
+        _check_positive("kernel_size", kernel_size)
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size is {kernel_size}: must be odd, to keep H and W.")
+        if forget_bias and not bias:
+            raise ValueError(f"forget_bias is {forget_bias}: must be 0 where bias is False.")
+        self.in_channels = in_channels
+        self.hidden_channels = hidden_channels
+        self.kernel_size = kernel_size
+        self.forget_bias = forget_bias
+        # One convolution for the four gates, packed i, f, g, o as in nn.LSTM; skip_init because
+        # reset_parameters fills it, from a generator if one is wanted.
+        self.gates = nn.utils.skip_init(
+            nn.Conv2d,
+            in_channels + hidden_channels,
+            4 * hidden_channels,
+            kernel_size,
+            padding=kernel_size // 2,
+            bias=bias,
+            device=device,
+            dtype=dtype,
+        )
+        if peephole:
+            shape = (3, hidden_channels, 1, 1)  # for i, f and o
+            self.peephole = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+        else:
+            self.register_parameter("peephole", None)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw new weights: uniform within 1/sqrt(fan in), as `nn.Conv2d` and `nn.LSTM` do."""
+        bound = 1 / math.sqrt(self.gates.weight[0].numel())
+        self.gates.weight.uniform_(-bound, bound, generator=generator)
+        if self.gates.bias is not None:
+            self.gates.bias.uniform_(-bound, bound, generator=generator)
+            if self.forget_bias:
+                self.gates.bias[self.hidden_channels : 2 * self.hidden_channels] = self.forget_bias
+        if self.peephole is not None:
+            bound = 1 / math.sqrt(self.hidden_channels)
+            self.peephole.uniform_(-bound, bound, generator=generator)
+
+    def forward(self, x: Tensor, state: State | None = None) -> State:
+        """Advance the state by one frame.
+
+        Args:
+            x: input frame, (B, in_channels, H, W).
+            state: previous (h, c), each (B, hidden_channels, H, W); None means zeros.
+
+        Returns:
+            The next (h, c), same shapes. h lies in (-1, 1); c is unbounded.
+
+        Raises:
+            ValueError: x or the state has another shape.
+        """
+        self._check(x, state)
+        weight, padding = self.gates.weight, self.kernel_size // 2
+        # Two convolutions and their sum are one convolution of the concatenation, without the copy;
+        # a zero state needs no convolution at all.
+        gates = F.conv2d(x, weight[:, : self.in_channels], self.gates.bias, padding=padding)
+        if state is not None:
+            h, c = state
+            gates = gates + F.conv2d(h, weight[:, self.in_channels :], padding=padding)
+        i, f, g, o = gates.chunk(4, dim=1)
+        if self.peephole is not None and state is not None:
+            i = i + self.peephole[0] * c
+            f = f + self.peephole[1] * c
+        c = i.sigmoid() * g.tanh() + (f.sigmoid() * c if state is not None else 0)
+        if self.peephole is not None:
+            o = o + self.peephole[2] * c
+        return o.sigmoid() * c.tanh(), c
+
+    def _check(self, x: Tensor, state: State | None) -> None:
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}: must be (B, in_channels={self.in_channels}, H, W)."
+            )
+        if state is None:
+            return
+        expected = (x.shape[0], self.hidden_channels, *x.shape[2:])
+        for name, tensor in zip("hc", state, strict=True):
+            if tuple(tensor.shape) != expected:
+                raise ValueError(f"{name} has shape {tuple(tensor.shape)}: must be {expected}.")
+
+    def extra_repr(self) -> str:
+        """Name what the printed submodules do not show."""
+        return f"{self.in_channels}, {self.hidden_channels}, kernel_size={self.kernel_size}"
+
+
+class ConvLSTM(nn.Module):
+    """A stack of convolutional LSTM layers over a sequence of frames, used like `nn.LSTM`.
+
+    Args:
+        in_channels: channels of each frame.
+        hidden_channels: channels of every layer's state, or one number for each layer.
+        kernel_size: side of the square kernels in px, odd; or one number for each layer.
+        num_layers: number of layers.
+        bias: whether the gates have a bias.
+        batch_first: True for (B, T, C, H, W), False for (T, B, C, H, W).
+        bidirectional: whether a second cell in each layer reads the frames backwards; the outputs
+            of both stand side by side in the channels.
+        dropout: probability in [0, 1) of zeroing each element between layers, while training.
+        peephole: whether the gates see the cell state.
+        forget_bias: initial bias of the forget gates.
+        residual: whether every layer after the first adds its input to its output.
+        device: where the parameters are made.
+        dtype: their type.
+
+    Raises:
+        ValueError: an option has a value that could not act, or sizes do not fit together.
+
+    Example:
+        >>> layer = ConvLSTM(in_channels=1, hidden_channels=16, kernel_size=3, num_layers=2)
+        >>> output, states = layer(torch.rand(8, 9, 1, 64, 64))
+        >>> output.shape
+        torch.Size([8, 9, 16, 64, 64])
+        >>> output, states = layer(torch.rand(8, 1, 1, 64, 64), states)  # goes on where it was
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int | Sequence[int],
+        kernel_size: int | Sequence[int] = 3,
+        num_layers: int = 1,
+        *,
+        bias: bool = True,
+        batch_first: bool = True,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        peephole: bool = False,
+        forget_bias: float = 0.0,
+        residual: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        _check_positive("num_layers", num_layers)
+        hidden = _per_layer("hidden_channels", hidden_channels, num_layers)
+        kernels = _per_layer("kernel_size", kernel_size, num_layers)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout is {dropout}: must be at least 0 and under 1.")
+        for name, value in (("dropout", dropout), ("residual", residual)):
+            if value and num_layers == 1:
+                raise ValueError(f"{name} is {value}: needs num_layers of 2 or more.")
+        if residual and len(set(hidden)) > 1:
+            raise ValueError(f"residual is True: hidden_channels {hidden} must all be equal.")
+        self.in_channels = in_channels
+        self.num_layers = num_layers
+        self.batch_first = batch_first
+        self.bidirectional = bidirectional
+        self.dropout = dropout
+        self.residual = residual
+        directions = 2 if bidirectional else 1
+        widths = [in_channels, *(directions * width for width in hidden)]
+        # Ordered as in nn.LSTM: layer 0 forwards, layer 0 backwards, layer 1 forwards, ...
+        self.cells = nn.ModuleList(
+            ConvLSTMCell(
+                widths[layer],
+                hidden[layer],
+                kernels[layer],
+                bias=bias,
+                peephole=peephole,
+                forget_bias=forget_bias,
+                device=device,
+                dtype=dtype,
+            )
+            for layer in range(num_layers)
+            for _ in range(directions)
+        )
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw new weights for every cell, from the generator where one is given."""
+        for cell in self.cells:
+            cell.reset_parameters(generator)
+
+    def forward(
+        self, x: Tensor, states: Sequence[State | None] | None = None
+    ) -> tuple[Tensor, list[State]]:
+        """Read a sequence of frames.
+
+        Args:
+            x: frames, (B, T, in_channels, H, W), or (T, B, in_channels, H, W) if not batch_first.
+            states: one (h, c) for each cell, as an earlier call returned them; None means zeros.
+
+        Returns:
+            The last layer's h of every frame, (B, T, C, H, W) or (T, B, C, H, W), with C its
+            hidden_channels (twice that if bidirectional); and the last state of each cell.
+
+        Raises:
+            ValueError: x is not 5-D, has no frames or other channels, or states do not fit.
+        """
+        if x.ndim != 5 or x.shape[2] != self.in_channels:
+            axes = "(B, T" if self.batch_first else "(T, B"
+            expected = f"{axes}, in_channels={self.in_channels}, H, W)"
+            raise ValueError(f"x has shape {tuple(x.shape)}: must be {expected}.")
+        frames = list(x.unbind(1 if self.batch_first else 0))  # T times (B, C, H, W)
+        if not frames:
+            raise ValueError(f"x has shape {tuple(x.shape)}: must hold at least one frame.")
+        if states is None:
+            states = [None] * len(self.cells)
+        if len(states) != len(self.cells):
+            raise ValueError(f"states has {len(states)} entries: must be {len(self.cells)}.")
+
+        last_states: list[State] = []
+        directions = 2 if self.bidirectional else 1
+        for layer in range(self.num_layers):
+            first = layer * directions
+            outputs, state = _scan(self.cells[first], frames, states[first])
+            last_states.append(state)
+            if self.bidirectional:
+                backward, state = _scan(self.cells[first + 1], frames[::-1], states[first + 1])
+                last_states.append(state)
+                outputs = [torch.cat(pair, 1) for pair in zip(outputs, backward[::-1], strict=True)]
+            if self.residual and layer > 0:
+                outputs = [output + frame for output, frame in zip(outputs, frames, strict=True)]
+            if self.dropout and layer < self.num_layers - 1:
+                outputs = [F.dropout(output, self.dropout, self.training) for output in outputs]
+            frames = outputs
+        return torch.stack(frames, 1 if self.batch_first else 0), last_states
+
+
+def _scan(cell: ConvLSTMCell, frames: list[Tensor], state: State | None) -> tuple[list, State]:
+    outputs = []
+    for frame in frames:
+        state = cell(frame, state)
+        outputs.append(state[0])
+    return outputs, state
+
+
+def _check_positive(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} is {value!r}: must be a whole number of 1 or more.")
+
+
+def _per_layer(name: str, value: int | Sequence[int], num_layers: int) -> list[int]:
+    if isinstance(value, int):
+        return [value] * num_layers
+    if len(value) != num_layers:
+        raise ValueError(f"{name} has {len(value)} entries: must be num_layers={num_layers}.")
+    return list(value)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a `NextFramePredictor` is made of.
+
+    Attributes:
+        hidden_channels: channels of every ConvLSTM layer, 1 to 64.
+        kernel_size: side of the kernels in px: 1, 3, 5 or 7.
+        num_layers: ConvLSTM layers, 1 to 3.
+        output: "sigmoid", or "linear" as in the article (clipped to [0, 1] when predicting).
+        peephole: whether the gates see the cell state.
+        residual: whether layers after the first add their input; needs two layers.
+        forget_bias: initial bias of the forget gates, 0 to 5.
+    """
+
+    hidden_channels: int = 16
+    kernel_size: int = 5
+    num_layers: int = 1
+    output: Output = "sigmoid"
+    peephole: bool = False
+    residual: bool = False
+    forget_bias: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            SettingError: a field is outside its range.
+        """
+        normalise(
+            self,
+            hidden_channels=check_integer("hidden_channels", self.hidden_channels, 1, 64),
+            kernel_size=check_integer("kernel_size", self.kernel_size, 1, 7),
+            num_layers=check_integer("num_layers", self.num_layers, 1, 3),
+            output=check_choice("output", self.output, get_args(Output)),
+            peephole=check_flag("peephole", self.peephole),
+            residual=check_flag("residual", self.residual),
+            forget_bias=check_number("forget_bias", self.forget_bias, 0, 5),
+        )
+        if self.kernel_size % 2 == 0:
+            raise SettingError("kernel_size", self.kernel_size, "odd")
+        if self.residual and self.num_layers == 1:
+            raise SettingError("residual", True, "needs layers")
+
+    @property
+    def reach(self) -> int:
+        """How far information moves from the newest frame to its prediction, px per frame.
+
+        Each layer's kernel hands a pixel on by half its width; the 1x1 head adds nothing. The
+        recurrent kernels are as wide, so older frames travel at the same pace. A square that moves
+        faster than this is predicted from nothing.
+        """
+        return self.num_layers * (self.kernel_size // 2)
+
+
+class NextFramePredictor(nn.Module):
+    """A ConvLSTM and a 1x1 convolution that turns its output into the next frame.
+
+    Args:
+        config: the sizes and options.
+
+    The article's own model is ModelConfig(16, 3, 1, "linear", forget_bias=0).
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.convlstm = ConvLSTM(
+            1,
+            config.hidden_channels,
+            config.kernel_size,
+            config.num_layers,
+            peephole=config.peephole,
+            residual=config.residual,
+            forget_bias=config.forget_bias,
+        )
+        self.head = nn.utils.skip_init(nn.Conv2d, config.hidden_channels, 1, 1)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw new weights, from the generator where one is given."""
+        self.convlstm.reset_parameters(generator)
+        bound = 1 / math.sqrt(self.config.hidden_channels)
+        self.head.weight.uniform_(-bound, bound, generator=generator)
+        if self.config.output == "sigmoid":
+            # Start from near-black, as frames are: from grey, training first learns that the answer
+            # is black everywhere, and can stay there.
+            self.head.bias.fill_(_BLACK_LOGIT)
+        else:
+            self.head.bias.uniform_(-bound, bound, generator=generator)
+
+    def forward(
+        self, frames: Tensor, states: Sequence[State | None] | None = None
+    ) -> tuple[Tensor, list[State]]:
+        """Predict the frame after each given one.
+
+        Args:
+            frames: (B, T, 1, H, W), intensities in [0, 1].
+            states: as an earlier call returned them; None means zeros.
+
+        Returns:
+            The head's values before the output function, (B, T, 1, H, W): logits for "sigmoid",
+            intensities for "linear" (`intensities` turns either into frames); and the states.
+
+        Raises:
+            ValueError: frames or states have another shape.
+        """
+        hidden, states = self.convlstm(frames, states)
+        values = self.head(hidden.flatten(0, 1))  # (B, T, C, H, W) -> (B*T, 1, H, W)
+        return values.unflatten(0, hidden.shape[:2]), states
+
+    def intensities(self, values: Tensor) -> Tensor:
+        """Turn the head's values into intensities: in (0, 1) for "sigmoid", unbounded if not."""
+        return values.sigmoid() if self.config.output == "sigmoid" else values
+
+    @torch.no_grad()
+    def predict(self, context: Tensor, horizon: int) -> Tensor:
+        """Continue a sequence, on the model's own output after the first new frame.
+
+        Args:
+            context: frames seen, (B, T, 1, H, W), intensities in [0, 1].
+            horizon: number of frames to predict, 1 or more.
+
+        Returns:
+            Predicted frames, (B, horizon, 1, H, W), in [0, 1], float32.
+
+        Raises:
+            ValueError: context has another shape, or horizon is not a positive whole number.
+        """
+        _check_positive("horizon", horizon)
+        frames, states, predicted = context, None, []
+        for _ in range(horizon):
+            values, states = self(frames, states)
+            frames = self.intensities(values[:, -1:].float()).clamp(0, 1)
+            predicted.append(frames)
+        return torch.cat(predicted, 1)
+
+
+def build_predictor(
+    config: ModelConfig, generator: torch.Generator, device: torch.device | str = "cpu"
+) -> NextFramePredictor:
+    """Make a predictor whose weights come from the generator alone, then move it to the device.
+
+    The global random state is neither read nor changed: runs share a process.
+    """
+    with torch.device("meta"):
+        model = NextFramePredictor(config)
+    model.to_empty(device="cpu")
+    model.reset_parameters(generator)
+    return model.to(device)
