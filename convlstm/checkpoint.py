@@ -36,7 +36,7 @@ from convlstm.training import (
 
 FORMAT = "convlstm-playground"
 VERSION = "1"
-MAX_BYTES = 96 * 2**20  # the largest model with the longest history takes 80 MiB
+MAX_BYTES = 136 * 2**20  # the largest model with the longest history takes 131 MiB
 _MAX_HEADER_BYTES = 2**20
 _MAX_GENERATOR_BYTES = 2**13
 _MAX_STEPS = 5000 * 100  # the largest total_steps
@@ -76,17 +76,20 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         CheckpointError: it could not be written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise CheckpointError(f"Could not write {path}: {error.strerror or error}.") from error
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:  # Ctrl-C too leaves nothing behind
+            with contextlib.suppress(OSError, ValueError):
+                temporary.unlink()
+            raise
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise CheckpointError(f"Could not write {path}: {_reason(error)}.") from error
 
 
 def checkpoint_bytes(trainer: Trainer) -> bytes:
@@ -141,8 +144,9 @@ def load_model(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Ne
     """Make the model that a checkpoint holds."""
     with torch.device("meta"):
         model = NextFramePredictor(checkpoint.config.model)
-    model.load_state_dict(_part(checkpoint.tensors, "model."), assign=True)
-    return model.requires_grad_().to(device).eval()
+    model.to_empty(device=device)
+    model.load_state_dict(_part(checkpoint.tensors, "model."))
+    return model.eval()
 
 
 def resume(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Trainer:
@@ -153,9 +157,10 @@ def resume(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Traine
             one cannot continue.
     """
     trainer = Trainer(checkpoint.config, device)
-    tensors = {name: value.to(trainer.device) for name, value in checkpoint.tensors.items()}
+    # Copies: training changes them in place, and one checkpoint may be resumed more than once.
+    tensors = {n: value.to(trainer.device, copy=True) for n, value in checkpoint.tensors.items()}
     try:
-        trainer.generator.set_state(checkpoint.tensors["generator"])
+        trainer.generator.set_state(_check_generator(checkpoint.tensors["generator"]))
     except (RuntimeError, TypeError) as error:
         raise CheckpointError(
             f"This run cannot go on on {trainer.device.type}: the state of its generator belongs "
@@ -220,8 +225,12 @@ def _read_file(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise CheckpointError(f"Could not read {path}: {error.strerror or error}.") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise CheckpointError(f"Could not read {path}: {_reason(error)}.") from error
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _read_header(data: bytes) -> tuple[dict[str, str], dict[str, dict]]:
@@ -274,8 +283,12 @@ def _read_progress(metadata: dict[str, str]) -> dict[str, object]:
             check_number("old", change["old"], 0, 8)
             check_number("new", change["new"], 0, 8)
         changes = tuple(Change(**change) for change in changes)
-    except (SettingError, KeyError, TypeError) as error:
-        raise CheckpointError(f"The checkpoint is damaged: {shown(str(error))}") from error
+    except SettingError as error:
+        raise CheckpointError(f"The checkpoint is damaged: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            "The checkpoint is damaged: its progress has another structure."
+        ) from error
     return {
         "ended": ended,
         "optimizer_steps": steps,
@@ -332,13 +345,20 @@ def _check_content(
     for name, tensor in finite.items():
         if not tensor.isfinite().all():
             raise CheckpointError(f"The checkpoint is damaged: {name} holds NaN or infinity.")
+        if name.startswith("adam.exp_avg_sq.") and (tensor < 0).any():  # Adam takes its root
+            raise CheckpointError(f"The checkpoint is damaged: {name} holds numbers below 0.")
     at = evaluations[:, 0].tolist()
     if at != sorted(set(at)) or not all(1 <= s <= len(steps) and s == int(s) for s in at):
         raise CheckpointError("The checkpoint is damaged: its evaluations belong to no step.")
     if progress["optimizer_steps"] > len(steps):
         raise CheckpointError("The checkpoint is damaged: more updates than steps.")
-    if len(steps) >= config.total_steps and len(at) < 1:
-        raise CheckpointError("The checkpoint is damaged: a whole run without an evaluation.")
+    is_scored = len(steps) > 0 and at[-1:] == [len(steps)]
+    is_whole = is_scored and len(steps) >= config.total_steps
+    # What the last step is like in a run that ended so; None is a run that is to go on.
+    possible = {None: not is_whole, "finished": is_whole, "goal": is_scored}
+    if not possible.get(progress["ended"], len(steps) > 0):
+        ended = shown(progress["ended"])
+        raise CheckpointError(f"The checkpoint is damaged: its end, {ended}, and history differ.")
 
 
 def _restore_optimizer(trainer: Trainer, tensors: dict[str, Tensor], steps: int) -> None:
@@ -350,6 +370,20 @@ def _restore_optimizer(trainer: Trainer, tensors: dict[str, Tensor], steps: int)
             "exp_avg": tensors[f"adam.exp_avg.{name}"],
             "exp_avg_sq": tensors[f"adam.exp_avg_sq.{name}"],
         }
+
+
+def _check_generator(state: Tensor) -> Tensor:
+    """Return a generator's state if torch can draw from it.
+
+    Raises:
+        RuntimeError: it is a CPU's and forged. torch checks its two counters one by one; together
+            they could make it read past the end of its 624 numbers.
+    """
+    content = bytes(state.tolist())
+    left, following = (int.from_bytes(content[at : at + 4], "little") for at in (8, 16))
+    if len(content) > 24 and left + following > 625:
+        raise RuntimeError("Invalid mt19937 state")
+    return state
 
 
 def _optimizer_steps(trainer: Trainer) -> int:

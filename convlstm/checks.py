@@ -5,7 +5,6 @@ the value and the rule. Types are strict on purpose: what arrives may come from 
 or a file.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 
 _SHOWN = 60  # characters of a refused value that a message repeats
@@ -43,23 +42,25 @@ class SettingError(ValueError):
 
 def shown(value: object) -> str:
     """Return a short, one-line representation of any value for an error message."""
-    text = repr(value)
+    try:
+        text = " ".join(repr(value).split())
+    except (ValueError, RecursionError):  # an integer of 5000 digits, a list nested absurdly
+        text = f"of type {type(value).__name__}"
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def check_integer(name: str, value: object, low: int, high: int) -> int:
     """Return value if it is an integer in [low, high]; a float that is whole counts."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    whole = int(value) if isinstance(value, float) and value.is_integer() else value
+    if isinstance(whole, bool) or not isinstance(whole, int) or not low <= whole <= high:
         raise SettingError(name, value, "integer", low=low, high=high)
-    return value
+    return whole
 
 
 def check_number(name: str, value: object, low: float, high: float) -> float:
     """Return value as a float if it is a finite number in [low, high]."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or math.isnan(value) or not low <= value <= high:
+    if not is_number or not low <= value <= high:  # false for NaN too
         raise SettingError(name, value, "number", low=low, high=high)
     return float(value)
 

@@ -120,7 +120,7 @@ def as_images(frames: Tensor) -> np.ndarray:
 def _score_frame(predicted: np.ndarray, truth: np.ndarray) -> Scores:
     difference = predicted - truth
     mse = float(np.mean(difference**2, dtype=np.float64))
-    psnr = 10 * np.log10(DATA_RANGE**2 / mse) if mse > 0 else PSNR_CEILING
+    psnr = PSNR_CEILING if mse == 0 else 10 * np.log10(DATA_RANGE**2 / mse)
     return Scores(
         mse=mse,
         mae=float(np.mean(np.abs(difference), dtype=np.float64)),

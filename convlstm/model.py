@@ -79,10 +79,8 @@ class ConvLSTMCell(nn.Module):
         self.hidden_channels = hidden_channels
         self.kernel_size = kernel_size
         self.forget_bias = forget_bias
-        # One convolution for the four gates, packed i, f, g, o as in nn.LSTM; skip_init because
-        # reset_parameters fills it, from a generator if one is wanted.
-        self.gates = nn.utils.skip_init(
-            nn.Conv2d,
+        # One convolution for the four gates, packed i, f, g, o as in nn.LSTM.
+        self.gates = nn.Conv2d(
             in_channels + hidden_channels,
             4 * hidden_channels,
             kernel_size,
@@ -305,7 +303,7 @@ def _check_positive(name: str, value: int) -> None:
 
 
 def _per_layer(name: str, value: int | Sequence[int], num_layers: int) -> list[int]:
-    if isinstance(value, int):
+    if not isinstance(value, Sequence):
         return [value] * num_layers
     if len(value) != num_layers:
         raise ValueError(f"{name} has {len(value)} entries: must be num_layers={num_layers}.")
@@ -387,7 +385,7 @@ class NextFramePredictor(nn.Module):
             residual=config.residual,
             forget_bias=config.forget_bias,
         )
-        self.head = nn.utils.skip_init(nn.Conv2d, config.hidden_channels, 1, 1)
+        self.head = nn.Conv2d(config.hidden_channels, 1, 1)
         self.reset_parameters()
 
     @torch.no_grad()

@@ -30,7 +30,10 @@ def sprite_sheet(frames: np.ndarray) -> bytes:
 
 
 def gif(frames: np.ndarray, scale: int = 4) -> bytes:
-    """Make a looping GIF of frames, (T, H, W), 500 ms each, enlarged without smoothing."""
+    """Make a looping GIF of frames, (T, H, W), 500 ms each, enlarged without smoothing.
+
+    Equal neighbours become one frame that is shown as long as both; so Pillow writes them.
+    """
     height, width = frames.shape[1:]
     size = (width * scale, height * scale)
     images = [Image.fromarray(f).resize(size, Image.Resampling.NEAREST) for f in to_bytes(frames)]
@@ -43,7 +46,7 @@ def gif(frames: np.ndarray, scale: int = 4) -> bytes:
         duration=GIF_FRAME_MS,
         loop=0,
         optimize=False,
-        disposal=2,  # or Pillow merges equal neighbours into one longer frame
+        disposal=2,  # whole frames, not only what changed: programs that cut GIFs need them
     )
     return buffer.getvalue()
 
@@ -122,3 +125,27 @@ def _png(figure: object) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
+
+
+def losses_csv(records: Sequence["StepRecord"]) -> str:
+    """Return a run's history as CSV; the columns of the held-out set are empty between evaluations.
+
+    Columns: step, epoch, loss, mse (of the batch's last frame), learning_rate, seconds, then mse,
+    mae, psnr (dB) and ssim of the model, and mse and ssim of both baselines, on the held-out set.
+    """
+    lines = [
+        "step,epoch,loss,mse,learning_rate,seconds,held_out_mse,held_out_mae,held_out_psnr,"
+        "held_out_ssim,black_mse,black_ssim,copy_last_mse,copy_last_ssim"
+    ]
+    for record in records:
+        row = [record.step, record.epoch, record.loss, record.mse]
+        row += [record.learning_rate, round(record.seconds, 3)]
+        evaluation = record.evaluation
+        if evaluation:
+            model, black, copy_last = evaluation.model, evaluation.black, evaluation.copy_last
+            row += [model.mse, model.mae, model.psnr, model.ssim]
+            row += [black.mse, black.ssim, copy_last.mse, copy_last.ssim]
+        else:
+            row += [""] * 8
+        lines.append(",".join(str(value) for value in row))
+    return "\n".join(lines) + "\n"

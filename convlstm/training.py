@@ -32,10 +32,12 @@ Precision = Literal["auto", "float32", "bfloat16"]
 End = Literal["goal", "finished", "diverged"]
 
 MAX_SEED = 2**31 - 1
-# Seeds of the other generators lie beyond the largest seed a person can give, so that no run ever
-# trains on the held-out set or draws weights and data from one stream.
-_DATA_STREAM = 2**32
-_HELD_OUT_SEED = 2**33
+# A CPU generator reads only the lower 32 bits of a seed. A person's seeds, which the weights are
+# drawn from, take the lower half of those, and the sequences of training the upper half, so that no
+# run draws weights and data from one stream, or trains on the held-out set: that has a seed of the
+# lower half, where only weights are drawn.
+_DATA_STREAM = 2**31
+_HELD_OUT_SEED = 2**31 - 1
 HELD_OUT_SEQUENCES = 32
 HORIZON = 10  # frames that the longest look ahead shows
 
@@ -59,7 +61,7 @@ class TrainConfig:
         batch_size: sequences in a step, 1 to 32.
         learning_rate: Adam's rate, 1e-5 to 1; the largest one under "onecycle".
         schedule: "onecycle" (up over the first 15 % of the steps, then down to 0) or "constant".
-        loss: "bce" (needs the sigmoid output), "mse", "l1" or "mse+ssim".
+        loss: "mse", "l1", "mse+ssim", or "bce" (needs the sigmoid output).
         targets: "all" next frames (2 to 10), or only the "last" as in the article.
         gradient_clip: largest norm of the gradient, 0 to 100; 0 leaves it alone.
         precision: "float32", "bfloat16" (autocast), or "auto": bfloat16 where it is fast.
@@ -73,9 +75,9 @@ class TrainConfig:
     epochs: int = 120
     batches_per_epoch: int = 1
     batch_size: int = 4
-    learning_rate: float = 0.015
+    learning_rate: float = 0.03
     schedule: Schedule = "onecycle"
-    loss: str = "bce"
+    loss: str = "mse"
     targets: Targets = "all"
     gradient_clip: float = 1.0
     precision: Precision = "auto"
@@ -292,7 +294,7 @@ class Trainer:
             for start in range(0, config.batch_size, size):
                 sums += self._backward(Squares(*(t[start : start + size] for t in batch)))
                 yield from clock.interruption()
-        except GeneratorExit:  # closed in mid-step: these sequences will be drawn again
+        except BaseException:  # closed or broken off in mid-step: the same sequences come again
             self.generator.set_state(before)
             self.optimizer.zero_grad()
             raise

@@ -1,0 +1,247 @@
+"""The command line: python -m convlstm train | evaluate | predict."""
+
+import argparse
+import inspect
+import os
+import re
+import sys
+import textwrap
+from dataclasses import fields
+from pathlib import Path
+from typing import NoReturn
+
+from convlstm.checkpoint import CheckpointError
+from convlstm.checks import SettingError
+from convlstm.cli import (
+    INTERRUPTED,
+    MAX_SEQUENCES,
+    MAX_TEST_SEED,
+    UsageError,
+    evaluate,
+    predict,
+    train,
+)
+from convlstm.data import SquaresConfig
+from convlstm.model import ModelConfig
+from convlstm.presets import PRESETS
+from convlstm.training import HORIZON, SETTING_NAMES, TrainConfig, settings_of
+
+_METAVARS = {int: "N", float: "X"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the flags say.
+
+    Args:
+        arguments: the flags; None means those of this process.
+
+    Returns:
+        The exit code: 0, 2 for an error (one line on stderr), or 130 after Ctrl-C.
+    """
+    try:
+        flags = _parser().parse_args(arguments)
+        return flags.command(flags)
+    except (UsageError, SettingError, CheckpointError) as error:
+        message = str(error)
+    except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    print(f"convlstm: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a bad flag as every other error is reported."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m convlstm",
+        description="Train a ConvLSTM on moving squares, score it, and draw what it predicts.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_train(
+        commands.add_parser(
+            "train",
+            help="train a model, and say how good it is on sequences that it never learns from",
+            description="Train a model from a preset, with any of its settings changed.\n"
+            "In brackets: the value of the preset quick.",
+            epilog=_presets_text(),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+    )
+    _add_evaluate(
+        commands.add_parser(
+            "evaluate",
+            help="score a trained model beside a black frame and the copied last frame",
+            description="Score a checkpoint's model on fresh sequences, in float32, beside two "
+            "predictors that learnt nothing: a black frame, and the last frame seen. Skill is the "
+            "share of the copied frame's squared error that is gone: 1 is perfect.",
+            allow_abbrev=False,
+        )
+    )
+    _add_predict(
+        commands.add_parser(
+            "predict",
+            help="draw a trained model's prediction of a fresh sequence",
+            description="Draw the frames that a checkpoint's model sees, the true next one and the "
+            "predicted one, as pictures and as a GIF.",
+            allow_abbrev=False,
+        )
+    )
+    return parser
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=train)
+    parser.add_argument(
+        "--preset", choices=PRESETS, help="settings to start from, quick if not given"
+    )
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        metavar="FILE",
+        help="go on with this checkpoint's run, under its own settings",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write the checkpoint, the losses as CSV, the pictures and the GIF there",
+    )
+    _add_device(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON record a step instead of a summary"
+    )
+    defaults = settings_of(PRESETS["quick"].config)
+    for title, owner in (("scene", SquaresConfig), ("model", ModelConfig), ("run", TrainConfig)):
+        group = parser.add_argument_group(f"settings of the {title}")
+        notes = _attribute_notes(owner)
+        for field in fields(owner):
+            if field.name not in SETTING_NAMES:
+                continue  # the scene and the model within the run
+            note = notes.get(field.name, "").removesuffix(".")
+            default = {True: "yes", False: "no"}.get(defaults[field.name], defaults[field.name])
+            _add_setting(group, field.name, field.type, f"{note} [{default}]")
+
+
+def _add_setting(group: argparse._ArgumentGroup, name: str, kind: object, note: str) -> None:
+    """Add a setting's flag; its value is left to the configuration's own check."""
+    flag, text = "--" + name.replace("_", "-"), note.replace("%", "%%")
+    if kind is bool:
+        group.add_argument(
+            flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text
+        )
+    else:
+        group.add_argument(
+            flag,
+            type=_number_or_text if kind in _METAVARS else str,
+            metavar=_METAVARS.get(kind, "NAME"),
+            default=argparse.SUPPRESS,
+            help=text,
+        )
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=evaluate)
+    _add_checkpoint(parser)
+    parser.add_argument(
+        "--sequences",
+        type=_number_or_text,
+        default=1000,
+        metavar="N",
+        help=f"fresh sequences to score, 1 to {MAX_SEQUENCES} [%(default)s]",
+    )
+    _add_seed(parser)
+    parser.add_argument(
+        "--horizon",
+        type=_number_or_text,
+        default=HORIZON,
+        metavar="N",
+        help="frames to predict, on the model's own output after the first, "
+        f"1 to {HORIZON} [%(default)s]",
+    )
+    _add_device(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON record instead of a table"
+    )
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=predict)
+    _add_checkpoint(parser)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="write the pictures there"
+    )
+    _add_seed(parser)
+    _add_device(parser)
+
+
+def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="CHECKPOINT", help="a file that train or the page saved"
+    )
+
+
+def _add_seed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seed",
+        type=_number_or_text,
+        default=0,
+        metavar="N",
+        help=f"of sequences that no training draws, 0 to {MAX_TEST_SEED:,} [%(default)s]",
+    )
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="where to compute: cpu, cuda, mps, or auto for a GPU if there is one [%(default)s]",
+    )
+
+
+def _number_or_text(text: str) -> int | float | str:
+    """Read a number; the text of anything else is for a check to refuse."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _attribute_notes(owner: type) -> dict[str, str]:
+    """Return what a dataclass's docstring says of each of its attributes."""
+    _, _, section = (inspect.getdoc(owner) or "").partition("Attributes:\n")
+    notes: dict[str, str] = {}
+    for line in section.splitlines():
+        if begun := re.match(r" {4}(\w+): (.*)", line):
+            name, notes[begun[1]] = begun[1], begun[2]
+        elif line.strip():
+            notes[name] += " " + line.strip()
+    return notes
+
+
+def _presets_text() -> str:
+    lines = (
+        textwrap.fill(
+            f"{name:<10}{preset.sentence}", 79, initial_indent="  ", subsequent_indent=" " * 12
+        )
+        for name, preset in PRESETS.items()
+    )
+    return "\n".join(["presets:", *lines])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

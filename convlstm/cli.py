@@ -1,0 +1,310 @@
+"""What the commands `train`, `evaluate` and `predict` do; `convlstm.__main__` reads their flags.
+
+Axes: B batch, T time (frames), H height (px), W width (px). Intensities in [0, 1].
+"""
+
+import argparse
+import contextlib
+import math
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import astuple
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convlstm.checkpoint import load_model, read_checkpoint, resume, save_checkpoint
+from convlstm.checks import check_integer
+from convlstm.costs import training_chunk
+from convlstm.data import CONTEXT_FRAMES, Squares, SquaresConfig, sample_squares
+from convlstm.devices import pick_device
+from convlstm.metrics import (
+    Evaluation,
+    Scores,
+    as_images,
+    black_frames,
+    copy_last_frame,
+    score_by_lead_time,
+)
+from convlstm.model import NextFramePredictor
+from convlstm.presets import PRESETS
+from convlstm.render import article_outputs, losses_csv, write_files
+from convlstm.terminal import (
+    ProgressBar,
+    black_warning,
+    evaluation_data,
+    print_json,
+    record_data,
+    score_table,
+)
+from convlstm.training import (
+    HORIZON,
+    SETTING_NAMES,
+    StepRecord,
+    TrainConfig,
+    Trainer,
+    config_from,
+    resolve_precision,
+    settings_of,
+)
+
+INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
+CHECKPOINT_NAME = "checkpoint.safetensors"
+MAX_SEQUENCES = 10_000
+# Of the 2**32 seeds of a generator, training draws sequences from the upper half; the held-out set
+# and the page's samples have theirs near the end of the lower half, whose beginning is for tests.
+MAX_TEST_SEED = 2**30 - 1
+_DRAWN_AT_ONCE = 50  # sequences; not an option, or the same seed would give other ones
+
+
+class UsageError(ValueError):
+    """Flags that ask for something impossible; the message is one line for a person."""
+
+
+def train(flags: argparse.Namespace) -> int:
+    """Train from a preset and settings, or go on with a checkpoint.
+
+    Returns:
+        The exit code: 0, or INTERRUPTED.
+    """
+    trainer = _make_trainer(flags)
+    if flags.out:
+        _check_writable(flags.out)
+    if flags.json:
+        precision = resolve_precision(trainer.config.precision, trainer.device)
+        print_json(_about(trainer.config, trainer.model, trainer.device, precision))
+    _pull(trainer, flags.json)
+    if trainer.ended is None:
+        if flags.out:
+            _save(trainer, flags.out)
+        saved = f"; saved to {flags.out / CHECKPOINT_NAME}" if flags.out else ""
+        print(f"Interrupted after step {trainer.step}{saved}.", file=sys.stderr)
+        return INTERRUPTED
+    if not flags.json:
+        print(_summary(trainer))  # before anything is saved, in case the disk is full
+    if flags.out:
+        _save(trainer, flags.out)
+        squares = next(_test_sequences(trainer.config.scene, 1, seed=0))
+        predicted = trainer.predict(_context(squares).to(trainer.device), 1)
+        _draw(squares, predicted, trainer.records, flags.out)
+        if not flags.json:
+            print(f"Saved to {flags.out}.")
+    return 0
+
+
+def evaluate(flags: argparse.Namespace) -> int:
+    """Score a checkpoint's model beside the trivial baselines, for each lead time."""
+    count = check_integer("sequences", flags.sequences, 1, MAX_SEQUENCES)
+    seed = check_integer("seed", flags.seed, 0, MAX_TEST_SEED)
+    horizon = check_integer("horizon", flags.horizon, 1, HORIZON)
+    device = _device(flags.device)
+    checkpoint = read_checkpoint(flags.checkpoint)
+    model = load_model(checkpoint, device)
+    sequences = _test_sequences(checkpoint.config.scene, count, seed)
+    chunk = training_chunk(checkpoint.config)  # as much memory as training took, at most
+    with contextlib.closing(ProgressBar(count)) as bar:
+        leads, mean = _score(model, sequences, horizon, chunk, bar)
+    about = _about(checkpoint.config, model, device, "float32")
+    if flags.json:
+        test = {"sequences": count, "seed": seed}
+        lead_times = [
+            {"lead_time": number, **evaluation_data(evaluation)}
+            for number, evaluation in enumerate(leads, start=1)
+        ]
+        print_json({**about, **test, "lead_times": lead_times, "mean": evaluation_data(mean)})
+        return 0
+    print(
+        f"{count:,} fresh sequences of seed {seed}, "
+        f"{about['parameters']:,} parameters, on {device} in float32.\n"
+    )
+    rows = [(str(number), evaluation) for number, evaluation in enumerate(leads, start=1)]
+    print(score_table("lead time", [*rows, ("mean", mean)] if horizon > 1 else rows))
+    if mean.is_black:
+        print(black_warning(mean))
+    return 0
+
+
+def predict(flags: argparse.Namespace) -> int:
+    """Draw a checkpoint's prediction of one fresh sequence."""
+    seed = check_integer("seed", flags.seed, 0, MAX_TEST_SEED)
+    device = _device(flags.device)
+    checkpoint = read_checkpoint(flags.checkpoint)
+    _check_writable(flags.out)
+    squares = next(_test_sequences(checkpoint.config.scene, 1, seed))
+    predicted = load_model(checkpoint, device).predict(_context(squares).to(device), 1)
+    _draw(squares, predicted, [], flags.out)
+    print(f"Saved to {flags.out}.")
+    return 0
+
+
+def _make_trainer(flags: argparse.Namespace) -> Trainer:
+    device = _device(flags.device)
+    given = {name: getattr(flags, name) for name in SETTING_NAMES if name in flags}
+    if flags.resume is None:
+        return Trainer(config_from(given, PRESETS[flags.preset or "quick"].config), device)
+    if given or flags.preset:
+        names = ["preset"] if flags.preset else []
+        odd = ", ".join("--" + name.replace("_", "-") for name in [*names, *given])
+        raise UsageError(f"--resume goes on with the checkpoint's own settings: leave out {odd}.")
+    trainer = resume(read_checkpoint(flags.resume), device)
+    if trainer.ended:
+        raise UsageError(f"The run of {flags.resume} has ended ({trainer.ended}).")
+    return trainer
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return pick_device(name)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _check_writable(folder: Path) -> None:
+    """Find out before the work, and not after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"--out {folder} cannot be written to: {error.strerror}.") from error
+
+
+def _pull(trainer: Trainer, as_json: bool) -> None:
+    """Train to the end of the run, or to Ctrl-C."""
+    pieces = trainer.pieces()
+    # Where JSON lines come to the same terminal, the bar would stand between them.
+    bar = ProgressBar(trainer.config.total_steps, hidden=as_json and sys.stdout.isatty())
+    with contextlib.closing(pieces), contextlib.closing(bar), _first_interrupt() as interrupted:
+        for record in pieces:
+            if record is not None:
+                if as_json:
+                    print_json(record_data(record))
+                bar.draw(record.step, _progress(trainer, record))
+            if interrupted.is_set():
+                return
+
+
+@contextlib.contextmanager
+def _first_interrupt() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into an event, to be seen between two pieces; a second breaks off."""
+    interrupted = threading.Event()
+
+    def note(*_: object) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _save(trainer: Trainer, folder: Path) -> None:
+    save_checkpoint(trainer, folder / CHECKPOINT_NAME)
+    write_files({"losses.csv": losses_csv(trainer.records).encode()}, folder)
+
+
+def _draw(squares: Squares, predicted: Tensor, records: list[StepRecord], folder: Path) -> None:
+    """Write the article's files for the first sequence."""
+    context, clean = as_images(_context(squares))[0], as_images(squares.clean)[0]
+    frame = as_images(predicted)[0, 0]
+    write_files(article_outputs(context, clean[CONTEXT_FRAMES], frame, records), folder)
+
+
+def _context(squares: Squares) -> Tensor:
+    return squares.observed[:, :CONTEXT_FRAMES]
+
+
+def _test_sequences(scene: SquaresConfig, count: int, seed: int) -> Iterator[Squares]:
+    """Yield sequences that no training draws, at most _DRAWN_AT_ONCE together.
+
+    The first ones of a seed are the same whatever the count, the horizon and the device.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for start in range(0, count, _DRAWN_AT_ONCE):
+        drawn = sample_squares(scene, _DRAWN_AT_ONCE, CONTEXT_FRAMES + HORIZON, generator)
+        yield Squares(*(frames[: count - start] for frames in drawn))
+
+
+def _score(
+    model: NextFramePredictor,
+    sequences: Iterator[Squares],
+    horizon: int,
+    chunk: int,
+    bar: ProgressBar,
+) -> tuple[list[Evaluation], Evaluation]:
+    """Score a model for each lead time 1..horizon, and over all of them."""
+    device = next(model.parameters()).device
+    sums = np.zeros((3, horizon, 4))  # model, black, copy-last; lead times; the metrics of Scores
+    brightest = torch.zeros(horizon)
+    count = 0
+    for squares in sequences:
+        context = _context(squares)
+        truth = squares.clean[:, CONTEXT_FRAMES : CONTEXT_FRAMES + horizon]
+        parts = [model.predict(part.to(device), horizon).cpu() for part in context.split(chunk)]
+        predicted = torch.cat(parts)
+        candidates = (predicted, black_frames(truth), copy_last_frame(context, horizon))
+        for total, frames in zip(sums, candidates, strict=True):
+            scores = score_by_lead_time(frames, truth)
+            total += len(truth) * np.array([astuple(lead) for lead in scores])
+        brightest = brightest.maximum(predicted.amax((0, 2, 3, 4)))
+        count += len(truth)
+        bar.draw(count, "sequences")
+    means = sums / count
+    leads = [_evaluation(means[:, lead], float(brightest[lead])) for lead in range(horizon)]
+    return leads, _evaluation(means.mean(1), float(brightest.max()))
+
+
+def _evaluation(table: np.ndarray, brightest: float) -> Evaluation:
+    return Evaluation(*(Scores(*row) for row in table.tolist()), brightest=brightest)
+
+
+def _about(
+    config: TrainConfig, model: NextFramePredictor, device: torch.device, precision: str
+) -> dict[str, object]:
+    return {
+        "parameters": _count_parameters(model),
+        "settings": settings_of(config),
+        "device": str(device),
+        "precision": precision,
+    }
+
+
+def _count_parameters(model: NextFramePredictor) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _summary(trainer: Trainer) -> str:
+    """Say how a run went, in a few lines."""
+    config, last = trainer.config, trainer.records[-1]
+    # A diverged run went back to its best weights; its last evaluation is of others.
+    evaluation = last.evaluation or trainer.evaluate()
+    ends = {
+        "goal": f"reached its goal, a held-out MSE under {config.stop_below:g}",
+        "finished": "finished all of its steps",
+        "diverged": "diverged: the last good weights were kept; try a lower learning rate",
+    }
+    precision = resolve_precision(config.precision, trainer.device)
+    lines = [
+        f"{_count_parameters(trainer.model):,} parameters, {last.step} of {config.total_steps} "
+        f"steps in {last.seconds:.1f} s on {trainer.device} in {precision}.",
+        f"The run {ends[last.ended]}.",
+        "",
+        score_table("frames", [("held-out", evaluation)]),
+    ]
+    if evaluation.is_black:
+        lines.append(black_warning(evaluation))
+    return "\n".join(lines)
+
+
+def _progress(trainer: Trainer, record: StepRecord) -> str:
+    total = trainer.config.total_steps
+    left = record.seconds / record.step * (total - record.step)
+    held_out = f", held-out MSE {trainer.best_mse:.5f}" if math.isfinite(trainer.best_mse) else ""
+    return f"loss {record.loss:.5f}{held_out}, {record.seconds:.0f} s, {left:.0f} s left"

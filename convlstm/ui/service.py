@@ -1,0 +1,210 @@
+"""What the page and the API ask for, as plain functions over plain values; nothing raises.
+
+Whatever arrives here may be anything that JSON can say. Settings go to the engine's validator; a
+refusal comes back as a notice, `{"key": ..., ...}`, which the page words in the viewer's language.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from convlstm.checkpoint import CheckpointError, read_checkpoint, resume
+from convlstm.checks import SettingError, shown
+from convlstm.runs import ResetNeeded, Run, Scheduler, ServerFull
+from convlstm.training import TrainConfig, Trainer, config_from, settings_of
+from convlstm.ui.links import config_of_query, link_query
+from convlstm.ui.share import make_download
+from convlstm.ui.snapshot import Viewer
+
+_log = logging.getLogger(__name__)
+
+SHIPPED = Path(__file__).parents[2] / "checkpoints" / "quick-start.safetensors"
+
+_UPDATE_SECONDS = 0.125  # 8 updates a second, for few viewers
+_UPDATE_SECONDS_PER_VIEWER = 0.02  # and fewer each where many watch, so that training goes on
+_HEARTBEAT_SECONDS = 2.0  # a silent page asks again after some missed beats
+_LONGEST_WATCH_SECONDS = 1800  # then the page asks again; a client that left is not served for ever
+
+Reply = dict[str, object]
+
+
+class Service:
+    """The page's and the API's requests to one scheduler.
+
+    Args:
+        scheduler: owns the runs.
+    """
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+
+    async def attach(self, run_id: object = None, query: object = None) -> Reply:
+        """Find a viewer's run again, or open a new one that shows the shipped checkpoint.
+
+        Args:
+            run_id: the id the viewer remembers, or None.
+            query: a link's settings, names and texts, or None.
+
+        Returns:
+            run (its id), settings for the controls, and a notice where there is one.
+        """
+        notice, config = None, None
+        if query:
+            try:
+                config = config_of_query(_texts(query))
+            except SettingError as error:
+                notice = _refusal(error)
+        run = self._scheduler.get(run_id)
+        if run is None:
+            if run_id is not None and notice is None:
+                notice = {"key": "restarted"}
+            try:
+                run = await self._open()
+            except ServerFull as error:
+                return {"notice": {"key": "full", "text": str(error)}}
+        if config is None:
+            config = TrainConfig() if run.shipped else run.config
+        self._scheduler.watch(run)
+        return {"run": run.id, "settings": settings_of(config), "notice": notice}
+
+    def describe(self, settings: object) -> Reply:
+        """Check settings and say what they mean: reach, cost, and the link that holds them."""
+        try:
+            config = config_from(settings)
+            cost = self._scheduler.check(config)
+        except SettingError as error:
+            return {"notice": _refusal(error)}
+        return {
+            "reach": config.model.reach,
+            "speed": config.scene.speed,
+            "seconds": cost.run_seconds,
+            "epochSeconds": cost.epoch_seconds,
+            "mib": cost.memory_mib,
+            "link": link_query(config),
+        }
+
+    async def act(self, action: object, run_id: object, settings: object = None) -> Reply:
+        """Train, pause, step, stop or reset a run, or change its speed and learning rate.
+
+        Returns:
+            The run's state, and a notice if something was refused; then nothing changed.
+        """
+        run = self._scheduler.get(run_id)
+        if run is None:
+            return {"notice": {"key": "lost"}}
+        try:
+            if action == "train":
+                await _done(self._scheduler.train(run, settings))
+            elif action == "step":
+                await _done(self._scheduler.step(run, settings))
+            elif action == "reset":
+                await _done(self._scheduler.reset(run, settings))
+            elif action == "change":
+                await self._change(run, settings)
+            elif action == "pause":
+                await _done(self._scheduler.pause(run))
+            elif action == "stop":
+                await _done(self._scheduler.stop(run))
+            else:
+                return {"notice": {"key": "action", "text": f"action is {shown(action)}."}}
+        except SettingError as error:
+            return {"state": run.state, "notice": _refusal(error)}
+        except ResetNeeded as error:
+            notice = {"key": "reset", "names": error.names, "text": str(error)}
+            return {"state": run.state, "notice": notice}
+        return {"state": run.state}
+
+    def look(self, run_id: object, sample: object, look_ahead: object) -> Reply:
+        """Choose the sequence that a run shows, and how far ahead."""
+        run = self._scheduler.get(run_id)
+        if run is None:
+            return {"notice": {"key": "lost"}}
+        try:
+            self._scheduler.look(run, sample, look_ahead)
+        except SettingError as error:
+            return {"notice": _refusal(error)}
+        return {}
+
+    async def watch(self, run_id: object) -> AsyncIterator[Reply]:
+        """Yield snapshots of a run: when something changed, and as a sign of life."""
+        run = self._scheduler.get(run_id)
+        if run is None:
+            yield {"notice": {"key": "lost"}}
+            return
+        viewer, version, beat = Viewer(run), -1, 0
+        clock = asyncio.get_running_loop().time
+        started = sent = clock()
+        while self._scheduler.get(run.id) is run and clock() - started < _LONGEST_WATCH_SECONDS:
+            self._scheduler.watch(run)
+            if run.version != version or clock() - sent > _HEARTBEAT_SECONDS:
+                version, sent, beat = run.version, clock(), beat + 1
+                yield {**viewer.snapshot(self._scheduler.working_runs()), "beat": beat}
+            viewers = self._scheduler.watched_runs()
+            await asyncio.sleep(max(_UPDATE_SECONDS, viewers * _UPDATE_SECONDS_PER_VIEWER))
+
+    async def open_checkpoint(self, run_id: object, path: Path) -> Reply:
+        """Replace a run by an uploaded checkpoint's; a bad file changes nothing."""
+        run = self._scheduler.get(run_id)
+        if run is None:
+            return {"notice": {"key": "lost"}}
+        try:
+            checkpoint = await asyncio.to_thread(read_checkpoint, path)
+            self._scheduler.check(checkpoint.config)
+            device = self._scheduler.device
+            await _done(self._scheduler.replace(run, lambda: resume(checkpoint, device)))
+        except SettingError as error:
+            return {"notice": _refusal(error)}
+        except CheckpointError as error:
+            return {"notice": {"key": "checkpoint", "text": str(error)}}
+        return {"settings": settings_of(run.config), "notice": {"key": "opened"}}
+
+    async def download(self, run_id: object, kind: object) -> Reply:
+        """Make one of a run's files: `checkpoint`, `pictures`, `losses` or `script`.
+
+        Returns:
+            name, and content in base64.
+        """
+        run = self._scheduler.get(run_id)
+        if run is None:
+            return {"notice": {"key": "lost"}}
+        return await make_download(self._scheduler, run, kind)
+
+    async def _open(self) -> Run:
+        device = self._scheduler.device
+        try:
+            checkpoint = await asyncio.to_thread(read_checkpoint, SHIPPED)
+            return await _done(
+                self._scheduler.open(lambda: resume(checkpoint, device), shipped=True)
+            )
+        except CheckpointError as error:
+            # A missing or foreign file costs the first picture, not the page.
+            _log.warning("no shipped checkpoint: %s", error)
+            return await _done(self._scheduler.open(lambda: Trainer(TrainConfig(), device)))
+
+    async def _change(self, run: Run, settings: object) -> None:
+        config = config_from(settings)
+        self._scheduler.check(config)
+        if run.state in ("training", "waiting", "paused"):
+            self._scheduler.adjust(run, config)
+
+
+def _refusal(error: SettingError) -> Reply:
+    return {
+        "key": "refused",
+        "name": error.name,
+        "value": shown(error.value),
+        "rule": error.rule,
+        "details": error.details,
+        "text": str(error),
+    }
+
+
+def _texts(query: object) -> Mapping[str, str]:
+    if not isinstance(query, Mapping) or not all(isinstance(v, str) for v in query.values()):
+        raise SettingError("settings", query, "mapping")
+    return query
+
+
+async def _done(future: object) -> Run:
+    return await asyncio.wrap_future(future)

@@ -1,0 +1,242 @@
+// The page: what a viewer does goes to the server, what the server knows comes back as snapshots.
+let runId = recall("run");
+let snapshot = null;
+let heard = Date.now(); // when the server last sent a sign of life
+let following = null; // the run whose stream is open
+
+async function ask(name, payload) {
+  try {
+    return await server[name](payload);
+  } catch {
+    return { notice: { key: "offline" } };
+  }
+}
+
+async function attach(withLink) {
+  const query = withLink ? Object.fromEntries([...new URLSearchParams(location.search)].filter(([key]) => !key.startsWith("__") && key !== "view")) : {};
+  const reply = await ask("attach", { run: runId, query: Object.keys(query).length ? query : null });
+  if (reply.run) {
+    runId = reply.run;
+    remember("run", runId);
+    if (withLink || reply.notice?.key === "restarted") showSettings(reply.settings);
+    follow();
+  }
+  if (reply.notice) showNotice(reply.notice);
+}
+
+function follow() {
+  heard = Date.now();
+  following = runId;
+  trigger("follow", { run: runId });
+}
+
+// A stream that fell silent (sleeping laptop, lost network, server gone) is asked for again.
+const SILENCE = 7000;
+setInterval(() => {
+  if (runId && Date.now() - heard > SILENCE) {
+    heard = Date.now() - SILENCE + 3000;
+    attach(false);
+  }
+}, 1000);
+
+watch("value", () => {
+  const value = props.value;
+  if (!value || (value.run && value.run !== runId)) return;
+  heard = Date.now();
+  if (value.notice?.key === "lost") return attach(false);
+  if (notice?.key === "offline") showNotice(null);
+  snapshot = value;
+  showSnapshot();
+});
+
+function showSnapshot() {
+  if (!snapshot) return;
+  showStatus();
+  showTiles();
+  drawCurve(snapshot);
+  showPicture(snapshot.picture);
+}
+
+function showStatus() {
+  const s = snapshot;
+  const state = s.shipped ? "shipped" : s.state;
+  element.dataset.state = state;
+  const active = s.state === "training" || s.state === "waiting";
+  $("[data-do=train]").hidden = active;
+  $("[data-do=pause]").hidden = !active;
+  $("[data-do=stop]").disabled = !active && s.state !== "paused";
+  setText($("[data-do=train] [data-text]"), text(s.state === "paused" ? "continue" : "train"));
+  const parts = [text(`state ${state}`, { place: s.place })];
+  if (!s.shipped) parts.push(text("epoch", { n: s.epoch, of: s.epochs }));
+  if (s.state === "training" && s.stepMs) parts.push(text("a step", { ms: s.stepMs }), text("left", { time: duration(s.left) }));
+  parts.push(s.device === "CUDA" ? "GPU" : s.device);
+  if (s.reason) parts.push(text(`reason ${s.reason}`));
+  setText($(".status-text"), parts.join(" · "));
+  const advice = { diverged: "advice diverged", goal: "", failed: "advice failed" }[s.state];
+  const black = s.scores?.isBlack && s.step >= 30;
+  setText($(".advice") ?? addAdvice(), advice ? text(advice, { reason: s.reason }) : black ? text("advice black") : "");
+}
+
+function addAdvice() {
+  const line = make("p", { class: "advice", role: "status" });
+  $(".stage .card-head").after(line);
+  return line;
+}
+
+function showTiles() {
+  const scores = snapshot.scores;
+  const put = (name, value, note, good) => {
+    setText($(`[data-score=${name}]`), value);
+    const line = $(`[data-note=${name}]`);
+    setText(line, note);
+    line.classList.toggle("good", Boolean(good));
+  };
+  if (!scores) {
+    for (const name of ["mse", "ssim", "skill", "psnr"]) put(name, "–", text("no score"));
+    return;
+  }
+  const { model, copyLast, black, skill } = scores;
+  const ratio = copyLast.mse / model.mse;
+  put("mse", small(model.mse), ratio >= 1 ? text("better", { n: ratio.toFixed(1) }) : text("worse", { n: (1 / ratio).toFixed(1) }), ratio >= 1.05);
+  put("ssim", model.ssim.toFixed(3), text("ssim note", { black: black.ssim.toFixed(3), copy: copyLast.ssim.toFixed(3) }), model.ssim > Math.max(black.ssim, copyLast.ssim));
+  put("skill", `${Math.max(-999, Math.round(100 * skill))} %`, text("skill note"));
+  put("psnr", `${model.psnr.toFixed(1)} dB`, text("psnr note", { copy: copyLast.psnr.toFixed(1) }));
+}
+
+// A notice: something refused, something found, or a change that waits for a reset.
+let notice = null;
+function showNotice(next) {
+  notice = next;
+  $(".notice").hidden = !next;
+  if (!next) return;
+  $(".notice").dataset.kind = ["opened", "restarted"].includes(next.key) ? "fact" : "refusal";
+  setText($(".notice-text"), wordNotice(next));
+}
+function wordNotice(n) {
+  if (n.key === "refused") {
+    const value = String(n.value);
+    const rule = text(`rule ${n.rule}`, n.details);
+    return text("refused", { name: props.texts[language][`name ${n.name}`] ?? n.name, value, rule });
+  }
+  if (n.key === "reset") return text("notice reset", { names: n.names.map((name) => text(`name ${name}`)).join(", ") });
+  return text(`notice ${n.key}`, { text: n.text ?? "" });
+}
+
+async function act(action) {
+  const reply = await ask("act", { action, run: runId, settings });
+  if (reply.notice?.key === "lost") return attach(false);
+  showNotice(reply.notice ?? null);
+}
+
+// Speed and learning rate of a run under way change at once; anything else asks for a reset.
+function announceSettings() {
+  const underWay = snapshot && !snapshot.shipped && ["training", "waiting", "paused"].includes(snapshot.state);
+  if (underWay) act("change");
+  else if (notice?.key === "refused" || notice?.key === "reset") showNotice(null);
+}
+
+let looking = 0;
+function look(sample, lookAhead) {
+  showLookAhead(lookAhead);
+  clearTimeout(looking);
+  looking = setTimeout(() => ask("look", { run: runId, sample, lookAhead }), 60);
+}
+function turnSample(by) {
+  if (!snapshot?.picture) return;
+  const { sample, samples, lookAhead } = snapshot.picture;
+  look((sample + by + samples) % samples, lookAhead);
+}
+
+const ACTIONS = {
+  train: () => act("train"),
+  pause: () => act("pause"),
+  step: () => act("step"),
+  stop: () => act("stop"),
+  reset: () => act("reset"),
+  dismiss: () => showNotice(null),
+  previous: () => turnSample(-1),
+  next: () => turnSample(1),
+  animate: toggleAnimation,
+  copy: copyLink,
+  closeup: (button) => {
+    closeUp = !closeUp;
+    button.setAttribute("aria-pressed", String(closeUp));
+    drawStage();
+  },
+  language: () => {
+    language = language === "en" ? "zh" : "en";
+    remember("language", language);
+    showWords();
+  },
+  theme: () => {
+    const dark = document.body.classList.toggle("dark");
+    remember("theme", dark ? "dark" : "light");
+    drawStage();
+  },
+  projector: () => showProjector(!element.classList.contains("projector")),
+};
+
+function showProjector(on) {
+  element.classList.toggle("projector", on);
+  requestAnimationFrame(showSnapshot);
+  requestAnimationFrame(drawStage);
+}
+
+function showWords() {
+  wordPage();
+  buildHelp();
+  showSettings({});
+  showDescription();
+  if (notice) setText($(".notice-text"), wordNotice(notice));
+  if (snapshot) showSnapshot();
+  else setText($(".status-text"), text("connecting"));
+  drawStage();
+}
+
+function openTab(name) {
+  for (const tab of $$("[data-tab]")) tab.setAttribute("aria-selected", String(tab.dataset.tab === name));
+  for (const panel of $$(".tab-panel")) panel.hidden = panel.id !== `cp-${name}`;
+}
+
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button || button.disabled) return;
+  if (button.dataset.tab) openTab(button.dataset.tab);
+  else if (button.dataset.download) download(button.dataset.download, button);
+  else ACTIONS[button.dataset.do]?.(button);
+});
+element.addEventListener("change", (event) => {
+  const { target } = event;
+  if (target.dataset.do === "upload") openCheckpoint(target);
+  if (target.dataset.do === "preset" && target.value) {
+    showSettings(props.presets[target.value]);
+    announceSettings();
+  }
+});
+element.addEventListener("input", (event) => {
+  if (event.target.dataset.do === "look" && snapshot?.picture) look(snapshot.picture.sample, Number(event.target.value));
+});
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest?.("input, select, textarea, button, summary, a");
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if (event.key === "Escape") return showProjector(false);
+  if (typing && !(event.target.tagName === "BUTTON" && event.key !== " " && event.key !== "Enter")) return;
+  const training = snapshot?.state === "training" || snapshot?.state === "waiting";
+  const action = { " ": training ? "pause" : "train", s: "step", r: "reset", ArrowLeft: "previous", ArrowRight: "next" }[event.key];
+  if (!action) return;
+  event.preventDefault();
+  ACTIONS[action]();
+});
+new ResizeObserver(() => {
+  if (snapshot) drawCurve(snapshot);
+  if (frames) drawLeadTimes(frames.picture);
+}).observe(element);
+
+document.head.append(make("style", {}, props.style));
+$(".cp").innerHTML = props.markup;
+const theme = recall("theme");
+if (theme) document.body.classList.toggle("dark", theme === "dark");
+buildControls();
+showWords();
+showSettings(Object.values(props.presets)[0]);
+attach(true);

@@ -1,0 +1,107 @@
+"""ConvLSTM Playground: open the page with `python playground.py`."""
+
+import argparse
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import webbrowser
+
+from convlstm.devices import pick_device
+from convlstm.runs import Limits, Scheduler
+from convlstm.ui.page import LAUNCH_OPTIONS, build_page
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the flags."""
+    parser = argparse.ArgumentParser(description="Open the ConvLSTM Playground.")
+    # Hugging Face Spaces say by this variable where their pages must be served.
+    host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
+    parser.add_argument("--host", default=host, help="address to serve (%(default)s)")
+    parser.add_argument("--port", type=int, default=7860, help="port to serve (%(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (%(default)s)")
+    parser.add_argument(
+        "--open",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="open the page in a browser",
+    )
+    parser.add_argument(
+        "--max-runs",
+        type=int,
+        default=Limits().active_runs,
+        help="runs that train at once; more wait in line (%(default)s)",
+    )
+    parsed = parser.parse_args(arguments)
+    if not 1 <= parsed.max_runs <= 1000:
+        parser.error(f"--max-runs is {parsed.max_runs}: must be from 1 to 1000.")
+    if not 1 <= parsed.port <= 65535:
+        parser.error(f"--port is {parsed.port}: must be from 1 to 65535.")
+    return parsed
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve the page until Ctrl-C or SIGTERM.
+
+    Returns:
+        The exit code: 0 after a stop, 2 if it could not start.
+    """
+    flags = parse_arguments(arguments)
+    try:
+        device = pick_device(flags.device)
+        _check_address(flags.host, flags.port)
+    except (ValueError, OSError) as error:
+        print(f"playground.py: {error}", file=sys.stderr)
+        return 2
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+
+    scheduler = Scheduler(device, Limits(active_runs=flags.max_runs))
+    page = build_page(scheduler)
+    page.launch(
+        server_name=flags.host,
+        server_port=flags.port,
+        prevent_thread_lock=True,
+        quiet=True,
+        **LAUNCH_OPTIONS,
+    )
+    host = "localhost" if flags.host in ("0.0.0.0", "::") else flags.host
+    url = f"http://{host}:{flags.port}"
+    print(f"ConvLSTM Playground on {url} ({device}). Ctrl-C ends it.", flush=True)
+    if flags.open:
+        webbrowser.open(url)
+    while not stopped.wait(0.5):  # with a timeout, or Windows never sees the signal
+        pass
+    scheduler.close()
+    with contextlib.suppress(Exception):  # the process ends anyway
+        page.close(verbose=False)
+    return 0
+
+
+def _check_address(host: str, port: int) -> None:
+    """Try the address before anything slow is loaded.
+
+    Raises:
+        OSError: with a message that says what to do.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        reason = error.strerror or error
+        message = f"cannot serve {host}:{port} ({reason}): try another --port or --host."
+        raise OSError(message) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+else:
+    # `gradio playground.py` and Hugging Face Spaces look for this name.
+    demo = build_page(Scheduler(pick_device("auto")))

@@ -1,0 +1,165 @@
+"""A real server, a real Chromium, and a page that must stay silent in the console."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+START_SECONDS = 120  # a cold import of torch and gradio on a busy machine
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+class Server:
+    """`python playground.py` on a port of its own."""
+
+    def __init__(self, port: int, *flags: str, env: dict[str, str] | None = None) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.process = subprocess.Popen(
+            [sys.executable, "playground.py", "--port", str(port), *flags],
+            cwd=ROOT,
+            env=os.environ | (env or {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def wait(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.process.stdout.read()
+            try:
+                with urllib.request.urlopen(self.url, timeout=5):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        raise AssertionError("the server did not answer")
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, float, str]:
+        """End it; returns the exit code, the seconds it took and what it printed."""
+        started = time.monotonic()
+        self.process.send_signal(number)
+        output, _ = self.process.communicate(timeout=30)
+        return self.process.returncode, time.monotonic() - started, output
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def running(*flags: str, port: int | None = None, env: dict[str, str] | None = None):
+    server = Server(port or free_port(), *flags, env=env)
+    try:
+        server.wait()
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.process.kill()
+        server.process.communicate()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with running() as server:
+        yield server
+        code, _, output = server.stop()
+        assert code == 0, output
+
+
+def find_chromium() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    found = (shutil.which(name) for name in names)
+    return os.environ.get("CHROMIUM_PATH") or next(filter(None, found), None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(
+                executable_path=find_chromium(), args=CHROMIUM_FLAGS
+            )
+        except Error as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(f"no Chromium: install it or set CHROMIUM_PATH ({error})")
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def new_context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
+    """Open browser contexts, each a person of their own, cut off from the outside."""
+    contexts, outside = [], []
+
+    def make(**options) -> BrowserContext:
+        options = {"viewport": {"width": 1366, "height": 768}, "locale": "en-US"} | options
+        context = browser.new_context(**options)
+
+        def route(handler) -> None:
+            if "//127.0.0.1" in handler.request.url or handler.request.url.startswith("data:"):
+                handler.continue_()
+            else:
+                outside.append(handler.request.url)
+                handler.abort()
+
+        context.route("**/*", route)
+        contexts.append(context)
+        return context
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert outside == []
+
+
+@pytest.fixture
+def open_page(new_context, server) -> Iterator[Callable[..., Page]]:
+    """Open the page; at the end, its console must hold no error."""
+    errors = []
+
+    def make(query: str = "", context: BrowserContext | None = None, url=None, **options) -> Page:
+        page = (context or new_context(**options)).new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on(
+            "console",
+            lambda message: errors.append(message.text) if message.type == "error" else None,
+        )
+        page.set_default_timeout(30_000)
+        page.goto((url or server.url) + query)
+        page.wait_for_selector("[data-state] .strip canvas")
+        return page
+
+    make.errors = errors
+    yield make
+    assert errors == []
+
+
+def shoot(page: Page, name: str) -> None:
+    """Keep a screenshot, for a person to look at."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")

@@ -1,0 +1,248 @@
+"""The script to take home trains as the engine does, and holds nothing that it does not use."""
+
+import ast
+import functools
+import itertools
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from convlstm.presets import PRESETS
+from convlstm.script import training_script
+from convlstm.training import StepRecord, TrainConfig, config_from, train
+
+ROOT = Path(__file__).parent.parent
+STEPS = 5
+LOOP = "for step in range(1, STEPS + 1):"
+TINY = {
+    "canvas": 16,
+    "square_size": 4,
+    "hidden_channels": 3,
+    "batch_size": 2,
+    "precision": "float32",
+    "evaluate_every": 1,
+}
+# Between them every option is on at least once and off at least once.
+OPTIONS = {
+    "every option": {
+        "num_squares": 3,
+        "speed": 4,
+        "directions": "all",
+        "walls": "bounce",
+        "noise": 0.1,
+        "num_layers": 3,
+        "peephole": True,
+        "residual": True,
+        "forget_bias": 2.0,
+        "gradient_clip": 0.01,
+        "seed": 2**31 - 1,
+    },
+    "mse": {"loss": "mse"},
+    "l1": {"loss": "l1", "schedule": "constant"},
+    "mse+ssim": {"loss": "mse+ssim", "noise": 0.2},
+    "linear output": {"output": "linear", "loss": "mse", "learning_rate": 1e-3},
+    "linear output, l1": {"output": "linear", "loss": "l1", "learning_rate": 1e-3},
+    "linear output, mse+ssim": {"output": "linear", "loss": "mse+ssim", "learning_rate": 1e-3},
+    "the last target": {"targets": "last", "walls": "bounce", "gradient_clip": 0},
+    "two layers": {"num_layers": 2, "directions": "all", "forget_bias": 0},
+    "a peephole": {"peephole": True, "batches_per_epoch": 2},
+    "few steps": {"epochs": 3, "evaluate_every": 2},
+    "a goal in reach": {"stop_below": 1},
+    "a goal out of reach": {"stop_below": 1e-6},
+    "divergence": {
+        "hidden_channels": 64,
+        "output": "linear",
+        "loss": "mse",
+        "learning_rate": 1,
+        "schedule": "constant",
+        "gradient_clip": 0,
+    },
+}
+CONFIGS = {name: config_from(TINY | settings) for name, settings in OPTIONS.items()} | {
+    f"preset {name}": config_from(TINY, preset.config) for name, preset in PRESETS.items()
+}
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the scripts print in their first steps, all run by one process without this project."""
+    folder = tmp_path_factory.mktemp("scripts")
+    configs = CONFIGS | {"bfloat16": config_from(TINY | {"precision": "bfloat16"})}
+    for number, config in enumerate(configs.values()):
+        text = training_script(config)
+        assert text.count(LOOP) == 1
+        if config.total_steps > STEPS:
+            text = text.replace(LOOP, f"for step in range(1, {STEPS + 1}):")
+        (folder / f"{number}.py").write_text(text, encoding="utf-8")
+    (folder / "all.py").write_text(
+        "import runpy, sys\n"
+        f"for number in range({len(configs)}):\n"
+        f"    runpy.run_path(f'{folder}/{{number}}.py', run_name='__main__')\n"
+        "    print('END')\n"
+        "assert 'convlstm' not in sys.modules\n",
+        encoding="utf-8",
+    )
+    ended = run_isolated(folder / "all.py")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return dict(zip(configs, ended.stdout.split("END\n"), strict=False))
+
+
+def run_isolated(script: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script that cannot import this project; its warnings are errors."""
+    return subprocess.run(
+        [sys.executable, "-I", "-W", "error", str(script)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        cwd=script.parent,
+        timeout=60,
+    )
+
+
+@functools.cache
+def first_records(name: str) -> list[StepRecord]:
+    """Return what the engine does in the first steps of one of the configurations."""
+    return list(itertools.islice(train(CONFIGS[name]), STEPS))
+
+
+def numbers(text: str, name: str) -> list[float]:
+    """Return what stands behind a name in each line that has it."""
+    return [float(number) for number in re.findall(rf"{name} +(\S+)", text)]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_script_has_the_losses_of_the_engine(name: str, printed: dict[str, str]) -> None:
+    records = [record for record in first_records(name) if record.evaluation]
+    assert numbers(printed[name], "loss") == pytest.approx([r.loss for r in records], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_script_has_the_held_out_errors_of_the_engine(name: str, printed: dict[str, str]) -> None:
+    evaluations = [r.evaluation for r in first_records(name) if r.evaluation]
+    model = [evaluation.model.mse for evaluation in evaluations]
+    copy_last = [evaluation.copy_last.mse for evaluation in evaluations]
+    # Four digits are printed.
+    assert numbers(printed[name], "held-out MSE") == pytest.approx(model, rel=6e-4)
+    assert numbers(printed[name], "copy-last MSE") == pytest.approx(copy_last, rel=6e-4)
+
+
+def test_a_script_stops_where_the_engine_stops(printed: dict[str, str]) -> None:
+    assert first_records("a goal in reach")[-1].ended == "goal"
+    assert numbers(printed["a goal in reach"], "step") == [1]
+    assert first_records("few steps")[-1].ended == "finished"
+    assert numbers(printed["few steps"], "step") == [1, 2, 3]
+    assert numbers(printed["a goal out of reach"], "step") == [1, 2, 3, 4, 5]
+
+
+def test_a_script_says_that_training_diverged(printed: dict[str, str]) -> None:
+    records = first_records("divergence")
+    assert records[-1].ended == "diverged"
+    last = printed["divergence"].splitlines()[-1]
+    assert last == f"step {records[-1].step}: diverged, try a lower learning rate"
+
+
+def test_the_articles_script_makes_the_articles_model() -> None:
+    scope = {"__name__": "script"}  # not __main__: it is not to train
+    exec(training_script(PRESETS["article"].config), scope)
+    assert sum(p.numel() for p in scope["NextFramePredictor"]().parameters()) == 9873
+
+
+def test_a_script_trains_in_bfloat16(printed: dict[str, str]) -> None:
+    losses = numbers(printed["bfloat16"], "loss")
+    assert losses == pytest.approx(numbers(printed["preset quick"], "loss"), rel=0.03)
+    assert losses != numbers(printed["preset quick"], "loss")
+
+
+def test_scripts_are_clean_and_formatted(tmp_path: Path) -> None:
+    configs = CONFIGS | {name: preset.config for name, preset in PRESETS.items()}
+    configs["bfloat16"] = config_from({"precision": "bfloat16"})
+    for number, config in enumerate(configs.values()):
+        (tmp_path / f"script_{number}.py").write_text(training_script(config), encoding="utf-8")
+    for command in (["check"], ["format", "--check"]):
+        ended = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--no-cache", "--config"]
+            + [str(ROOT / "pyproject.toml"), str(tmp_path)],
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_script_imports_torch_alone(name: str) -> None:
+    tree = ast.parse(training_script(CONFIGS[name]))
+    modules = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules.add(node.module)
+    assert modules == {"torch", "torch.nn.functional"}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_constant_and_function_of_a_script_is_used(name: str) -> None:
+    tree = ast.parse(training_script(CONFIGS[name]))
+    defined = {
+        target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets
+    } | {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    read = {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+    assert defined <= read
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"noise": 0.1}, ["NOISE", "randn"]),
+        ({"directions": "all"}, ["torch.randint(2, "]),
+        ({"walls": "bounce"}, ["to and fro"]),
+        ({"num_layers": 2}, ["NUM_LAYERS", "ModuleList"]),
+        ({"num_layers": 2, "residual": True}, ["h + x"]),
+        ({"peephole": True}, ["peephole"]),
+        ({"loss": "mse"}, ["model(frames[:, :-1])[:, -1]\n"]),
+        ({"loss": "l1"}, ["l1_loss"]),
+        ({"loss": "mse+ssim"}, ["def ssim", "conv2d("]),
+        ({"output": "linear", "loss": "mse"}, ["clamp(0, 1)"]),
+        ({"targets": "last"}, ["[:, -1:]"]),
+        ({"stop_below": 0.001}, ["STOP_BELOW"]),
+        ({"precision": "bfloat16"}, ["autocast", ".float()\n\n\n@"]),
+    ],
+    ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
+)
+def test_an_option_brings_its_part_of_the_text(settings: dict, words: list[str]) -> None:
+    without, text = training_script(TrainConfig()), training_script(config_from(settings))
+    for word in words:
+        assert word in text
+        assert word not in without
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"loss": "mse"}, "logits"),
+        ({"output": "linear", "loss": "mse"}, "sigmoid_"),
+        ({"output": "linear", "loss": "mse"}, "-5.0"),
+        ({"schedule": "constant"}, "schedule"),
+        ({"gradient_clip": 0}, "clip"),
+        ({"forget_bias": 0}, "FORGET_BIAS"),
+        ({"walls": "bounce"}, "out on one side"),
+    ],
+)
+def test_an_option_switched_off_leaves_no_text(settings: dict, word: str) -> None:
+    assert word not in training_script(config_from(settings))
+
+
+def test_scripts_are_short_and_hold_no_mark_of_the_template() -> None:
+    for config in CONFIGS.values():
+        text = training_script(config)
+        assert len(text.splitlines()) <= 165
+        assert "#?" not in text
+        assert "$" not in text
