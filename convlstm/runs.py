@@ -269,6 +269,7 @@ class Scheduler:
         self._jobs: deque[tuple[Future, Callable[[], object]]] = deque()
         self._wake = threading.Condition(threading.RLock())
         self._closing = False
+        self._called = False  # since the compute thread last looked round
         self._thread = threading.Thread(target=self._compute, name="compute", daemon=True)
         self._thread.start()
 
@@ -410,13 +411,13 @@ class Scheduler:
         with self._wake:
             run.sample, run.look_ahead = sample, look_ahead
             run.watched_at = time.monotonic()
-            self._wake.notify()
+            self._call_thread()
 
     def watch(self, run: Run) -> None:
         """Say that somebody is looking; the run's pictures are drawn and it is kept."""
         with self._wake:
             if time.monotonic() - run.watched_at > _WATCHED_SECONDS:
-                self._wake.notify()
+                self._call_thread()
             run.watched_at = time.monotonic()
 
     def watched_runs(self) -> int:
@@ -445,7 +446,7 @@ class Scheduler:
                 future.set_exception(RuntimeError("The server is closing."))
             else:
                 self._jobs.append((future, job))
-            self._wake.notify()
+            self._call_thread()
         return future
 
     def close(self) -> None:
@@ -454,28 +455,41 @@ class Scheduler:
             self._closing = True
             for run in list(self._runs.values()):
                 run.steps_wanted, run.state = 0, "stopped"
-            self._wake.notify()
+            self._call_thread()
         self._thread.join()
+
+    def _call_thread(self) -> None:
+        self._called = True
+        self._wake.notify()
 
     # The compute thread.
 
     def _compute(self) -> None:
         self.slowdown = _measure_slowdown(self.device)
         while not self._closing:
+            self._called = False
             self._do_jobs()
             self._admit()
             self._retire()
             working = [run for run in self._runs.values() if run.wants_work]
             for run in working:
                 self._guard(run, lambda run=run: run.advance(_SLICE_SECONDS))
+                self._learn_speed(run)
                 self._draw(run)
                 self._do_jobs()
             for run in list(self._runs.values()):
                 self._draw(run)
             with self._wake:
-                if not (working or self._jobs or self._line or self._closing):
+                if not (working or self._called or self._line or self._closing):
                     self._wake.wait(timeout=1.0)
         self._do_jobs()
+
+    def _learn_speed(self, run: Run) -> None:
+        """Let what steps take here correct what they are thought to take."""
+        if run.step_seconds:
+            precision = resolve_precision(run.config.precision, self.device)
+            seen = run.step_seconds / estimate(run.config, precision).step_seconds
+            self.slowdown += 0.05 * (min(seen, _LARGEST_SLOWDOWN) - self.slowdown)
 
     def _do_jobs(self) -> None:
         while self._jobs:

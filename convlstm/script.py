@@ -315,7 +315,7 @@ def main():
         loss = 0.7 * F.mse_loss(predicted, truth) + 0.3 * (1 - ssim(predicted, truth))
         #? end
         if step == 1:
-            too_large = 1000 * max(loss.item(), 1e-3)
+            too_large = 100 * max(loss.item(), 1e-3)
         if not loss.item() <= too_large:  # NaN is not, either
             print(f"step {step}: diverged, try a lower learning rate")
             break

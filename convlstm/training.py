@@ -46,7 +46,7 @@ HORIZON = 10  # frames that the longest look ahead shows
 _ONECYCLE_WARM_UP = 0.15
 _ONECYCLE_FIRST = 1 / 25  # of the largest rate
 _ONECYCLE_LAST = _ONECYCLE_FIRST / 1e4
-_DIVERGED_RATIO = 1000  # a loss this many times the first one has no way back
+_DIVERGED_RATIO = 100  # a loss this many times the first one has no way back
 
 
 @dataclass(frozen=True)

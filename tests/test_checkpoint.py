@@ -47,6 +47,8 @@ SMALL = config_from(
         "evaluate_every": 2,
         "precision": "float32",
         "noise": 0.1,
+        "learning_rate": 0.015,
+        "loss": "bce",
     }
 )
 

@@ -42,6 +42,8 @@ SMALL = config_from(
         "batch_size": 4,
         "evaluate_every": 3,
         "precision": "float32",
+        "learning_rate": 0.015,
+        "loss": "bce",
     }
 )
 
@@ -708,7 +710,7 @@ def test_true_is_no_number_and_one_is_no_flag(name):
     [
         ({"kernel_size": 4}, "kernel_size is 4: must be odd: 1, 3, 5 or 7."),
         ({"residual": True}, "residual is True: needs num_layers of 2 or more."),
-        ({"output": "linear"}, "loss is 'bce': must go with output \"sigmoid\"."),
+        ({"output": "linear", "loss": "bce"}, "loss is 'bce': must go with output \"sigmoid\"."),
         ({"epochs": 5001}, "epochs is 5001: must be a whole number from 1 to 5000."),
         ({"batches_per_epoch": 0}, "batches_per_epoch is 0: must be a whole number from 1 to 100."),
         ({"batch_size": 33}, "batch_size is 33: must be a whole number from 1 to 32."),

@@ -96,8 +96,8 @@ def test_training_moves_the_curve_and_the_prediction_and_obeys_the_transport(ope
     assert epoch(page) == paused + 1
 
     page.fill("[data-name=speed] input", "3")
-    page.wait_for_selector("svg.curve .mark")
-    assert "1 → 3" in page.inner_text("svg.curve .mark-text")
+    page.wait_for_selector("svg.curve .mark", state="attached")
+    assert "1 → 3" in page.text_content("svg.curve .mark-text")
 
     press(page, "train")
     wait_for_state(page, "training")
@@ -112,7 +112,7 @@ def test_training_moves_the_curve_and_the_prediction_and_obeys_the_transport(ope
     expect(page.locator("[data-score=mse]")).not_to_have_text("–")
     shoot(page, "stopped")
 
-    page.reload()
+    open_page.reload(page)
     wait_for_state(page, "stopped")
     assert epoch(page) == stopped
     expect(page.locator("svg.curve .mark")).to_have_count(2)
@@ -123,7 +123,7 @@ def test_a_reload_and_a_second_tab_find_the_run_that_goes_on(open_page, new_cont
     page = open_page(LONG, context)
     press(page, "train")
     wait_for_epoch(page, 20)
-    page.reload()
+    open_page.reload(page)
     wait_for_state(page, "training")
     wait_for_epoch(page, 40)
     second = open_page("", context)
@@ -166,7 +166,7 @@ def test_a_goal_that_is_reached_ends_the_run(open_page):
 
 
 def test_a_diverged_run_keeps_its_weights_and_says_what_to_try(open_page):
-    page = open_page(LONG + "&rate=1&loss=mse&output=linear&schedule=constant&clip=0")
+    page = open_page("?hidden=16&canvas=32&rate=1&output=linear&schedule=constant&clip=0")
     press(page, "train")
     wait_for_state(page, "diverged", timeout=60_000)
     assert "lower learning rate" in page.inner_text(".advice")
@@ -282,7 +282,7 @@ def test_the_files_of_a_run_can_be_taken_home_and_a_checkpoint_brought_back(open
         assert download.value.suggested_filename == name
         download.value.save_as(tmp_path / name)
         assert (tmp_path / name).stat().st_size > 500
-    page.reload()
+    open_page.reload(page)
     wait_for_state(page, "finished")
     other = open_page()
     other.set_input_files("[data-do=upload]", tmp_path / "convlstm.safetensors")
@@ -313,8 +313,7 @@ def test_chinese_dark_projector_and_how_it_works(open_page):
     shoot(page, "chinese")
     page.click("[data-do=language]")
     expect(page.locator("[data-do=train]")).to_contain_text("Train")
-    page.reload()
-    page.wait_for_selector(".strip canvas")
+    open_page.reload(page)
     expect(page.locator("[data-do=train]")).to_contain_text("Train")
     page.click("[data-do=theme]")
     shoot(page, "dark")

@@ -35,7 +35,7 @@ function drawCurve(snapshot) {
   const nodes = [];
   for (let power = lowest; power <= highest; power += 1) {
     nodes.push(shape("line", { class: "grid", x1: left, x2: right, y1: y(10 ** power), y2: y(10 ** power) }));
-    nodes.push(shape("text", { class: "tick", x: left - 7, y: y(10 ** power) + 4, "text-anchor": "end" }, String(Number((10 ** power).toPrecision(1)))));
+    nodes.push(shape("text", { class: "tick", x: left - 7, y: y(10 ** power) + 4, "text-anchor": "end" }, power < -4 ? `1e${power}` : String(Number((10 ** power).toPrecision(1)))));
   }
   nodes.push(shape("text", { class: "tick", x: right, y: height - 6, "text-anchor": "end" }, text("epoch axis", { n: curve.epochs })));
   nodes.push(shape("text", { class: "tick", x: left, y: height - 6 }, "0"));
