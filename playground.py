@@ -9,8 +9,9 @@ import sys
 import threading
 import webbrowser
 
+from convlstm.budget import Limits
 from convlstm.devices import pick_device
-from convlstm.runs import Limits, Scheduler
+from convlstm.scheduler import Scheduler
 from convlstm.ui.page import LAUNCH_OPTIONS, build_page
 
 

@@ -324,7 +324,7 @@ class ModelConfig:
         forget_bias: initial bias of the forget gates, 0 to 5.
     """
 
-    hidden_channels: int = 16
+    hidden_channels: int = 8
     kernel_size: int = 5
     num_layers: int = 1
     output: Output = "sigmoid"

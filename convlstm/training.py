@@ -72,18 +72,18 @@ class TrainConfig:
 
     scene: SquaresConfig = field(default_factory=SquaresConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    epochs: int = 120
+    epochs: int = 200
     batches_per_epoch: int = 1
     batch_size: int = 4
-    learning_rate: float = 0.03
+    learning_rate: float = 0.02
     schedule: Schedule = "onecycle"
-    loss: str = "mse"
+    loss: str = "bce"
     targets: Targets = "all"
     gradient_clip: float = 1.0
     precision: Precision = "auto"
     seed: int = 0
     stop_below: float = 0.0
-    evaluate_every: int = 10
+    evaluate_every: int = 20
 
     def __post_init__(self) -> None:
         """Check every field.

@@ -182,7 +182,7 @@ def test_help_explains_every_flag(command: list[str], capsys: pytest.CaptureFixt
     assert ended.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     if command == ["train"]:
-        assert "--hidden-channels N channels of every ConvLSTM layer, 1 to 64 [16]" in text
+        assert "--hidden-channels N channels of every ConvLSTM layer, 1 to 64 [8]" in text
         assert "first 15 % of the steps" in text
         for name in SETTING_NAMES:
             assert f"--{name.replace('_', '-')}" in text

@@ -22,7 +22,8 @@ FORBIDDEN = {
     "training": {"checkpoint", "presets", "render", "runs", "script"},
     "checkpoint": {"presets", "render", "runs", "script"},
     "render": {"checkpoint", "runs", "script", "training"},
-    "runs": {"presets", "render", "script"},
+    "runs": {"checkpoint", "presets", "render", "scheduler", "script"},
+    "scheduler": {"presets", "render", "script"},
 }
 
 
@@ -72,7 +73,7 @@ print("matplotlib" in sys.modules, "matplotlib.pyplot" in sys.modules)
 
 
 def test_the_runs_load_no_page_either():
-    assert run("import sys, convlstm.runs; print('gradio' in sys.modules)") == "False\n"
+    assert run("import sys, convlstm.scheduler; print('gradio' in sys.modules)") == "False\n"
 
 
 @pytest.mark.parametrize("path", ENGINE, ids=lambda path: path.stem)

@@ -645,7 +645,7 @@ def test_settings_go_out_and_come_back_the_same(preset):
 def test_each_setting_alone_goes_out_and_comes_back():
     other = TrainConfig(
         SquaresConfig(32, 7, 2, 3, "all", "bounce", 0.25),
-        ModelConfig(8, 3, 2, "linear", True, True, 0.5),
+        ModelConfig(12, 3, 2, "linear", True, True, 0.5),
         30,
         4,
         6,

@@ -4,9 +4,10 @@ import string
 
 import pytest
 
+from convlstm.budget import Limits
 from convlstm.checks import RULES, SettingError
 from convlstm.presets import PRESETS
-from convlstm.runs import Limits, Scheduler
+from convlstm.scheduler import Scheduler
 from convlstm.training import SETTING_NAMES, TrainConfig, config_from, settings_of
 from convlstm.ui.controls import CONTROLS
 from convlstm.ui.links import config_of_query, link_query

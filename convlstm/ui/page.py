@@ -11,7 +11,7 @@ import gradio as gr  # noqa: E402
 from gradio.utils import get_upload_folder  # noqa: E402
 
 from convlstm.presets import PRESETS  # noqa: E402
-from convlstm.runs import Scheduler  # noqa: E402
+from convlstm.scheduler import Scheduler  # noqa: E402
 from convlstm.training import settings_of  # noqa: E402
 from convlstm.ui import controls  # noqa: E402
 from convlstm.ui.service import Reply, Service  # noqa: E402

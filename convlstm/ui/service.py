@@ -11,7 +11,8 @@ from pathlib import Path
 
 from convlstm.checkpoint import CheckpointError, read_checkpoint, resume
 from convlstm.checks import SettingError, shown
-from convlstm.runs import ResetNeeded, Run, Scheduler, ServerFull
+from convlstm.runs import Run
+from convlstm.scheduler import ResetNeeded, Scheduler, ServerFull
 from convlstm.training import TrainConfig, Trainer, config_from, settings_of
 from convlstm.ui.links import config_of_query, link_query
 from convlstm.ui.share import make_download

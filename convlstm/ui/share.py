@@ -7,7 +7,8 @@ import zipfile
 
 from convlstm.checks import shown
 from convlstm.render import article_outputs, losses_csv
-from convlstm.runs import Run, Scheduler
+from convlstm.runs import Run
+from convlstm.scheduler import Scheduler
 from convlstm.script import training_script
 
 

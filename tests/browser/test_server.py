@@ -53,7 +53,7 @@ def test_a_bad_flag_is_an_error_with_exit_code_2(flags):
     assert "Traceback" not in done.stderr
 
 
-def test_a_read_only_home_and_temporary_folder_do_not_matter(tmp_path):
+def test_a_read_only_home_does_not_matter(tmp_path):
     home = tmp_path / "home"
     home.mkdir(mode=0o500)
     with running(port=free_port(), env={"HOME": str(home), "MPLCONFIGDIR": ""}) as server:

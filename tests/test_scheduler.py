@@ -12,22 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from convlstm import runs, training
+from convlstm import scheduler as scheduling
+from convlstm import training
+from convlstm.budget import Limits, check_budget
 from convlstm.checkpoint import read_checkpoint, resume
 from convlstm.checks import SettingError
 from convlstm.costs import Cost, estimate
 from convlstm.data import CONTEXT_FRAMES, sample_squares
 from convlstm.metrics import score_frames
 from convlstm.presets import PRESETS
-from convlstm.runs import (
-    SAMPLES,
-    Limits,
-    ResetNeeded,
-    Run,
-    Scheduler,
-    ServerFull,
-    check_budget,
-)
+from convlstm.runs import SAMPLES, Run
+from convlstm.scheduler import ResetNeeded, Scheduler, ServerFull
 from convlstm.training import HORIZON, StepRecord, TrainConfig, Trainer, config_from, settings_of
 
 DEADLINE = 60  # s; only a test that fails waits for it
@@ -57,7 +52,7 @@ def small(**settings: object) -> TrainConfig:
 @pytest.fixture
 def serve(monkeypatch) -> Iterator[Callable[..., Scheduler]]:
     """Make schedulers that are closed after the test; keyword arguments are their limits."""
-    monkeypatch.setattr(runs, "_measure_slowdown", lambda device: 1.0)
+    monkeypatch.setattr(scheduling, "_measure_slowdown", lambda device: 1.0)
     made: list[Scheduler] = []
 
     def make(**limits: float) -> Scheduler:
@@ -74,7 +69,7 @@ def fine_turns(monkeypatch):
     """Pieces of one sequence, and a turn that ends after each."""
     monkeypatch.setattr(training, "training_chunk", lambda config: 1)
     monkeypatch.setattr(training, "evaluation_chunk", lambda config: 8)
-    monkeypatch.setattr(runs, "_SLICE_SECONDS", 1e-4)
+    monkeypatch.setattr(scheduling, "_SLICE_SECONDS", 1e-4)
 
 
 def opened(scheduler: Scheduler, config: TrainConfig = SMALL, **options: bool) -> Run:
@@ -933,7 +928,7 @@ def costing(**values: float) -> Callable[[TrainConfig], Cost]:
             Limits(piece_seconds=1),
             {"piece_seconds": ("canvas", "hidden_channels", "kernel_size")},
             {"canvas": 16, "square_size": 5},
-            "hidden_channels is 16: must be at most 1: 1.3e+03 s is over the limit of 1 s",
+            "hidden_channels is 8: must be at most 1: 6.4e+02 s is over the limit of 1 s",
         ),
     ],
 )

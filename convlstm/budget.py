@@ -1,0 +1,84 @@
+"""What one server takes on, and the refusal of what is over it."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from convlstm.checks import SettingError
+from convlstm.costs import Cost
+from convlstm.training import TrainConfig, config_from, settings_of
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one server takes on.
+
+    Attributes:
+        active_runs: runs that train at the same time; further ones wait in line.
+        kept_runs: runs kept in memory, training or not.
+        piece_seconds: the longest uninterruptible piece of work, s; Stop waits for it.
+        run_seconds: estimated computing time of a run, s.
+        memory_mib: estimated memory of a run's training, MiB.
+        budget_seconds: computing time after which a run is paused for good, s.
+        unwatched_seconds: time without a viewer after which a run ends, s.
+        kept_seconds: time without a viewer after which a run is forgotten, s.
+    """
+
+    active_runs: int = 32
+    kept_runs: int = 512
+    piece_seconds: float = 0.6
+    run_seconds: float = 1800
+    memory_mib: float = 2048
+    budget_seconds: float = 3600
+    unwatched_seconds: float = 300
+    kept_seconds: float = 3600
+
+
+def check_budget(
+    config: TrainConfig, limits: Limits, estimate: Callable[[TrainConfig], Cost]
+) -> Cost:
+    """Return what a run will take, or refuse it with a value that would do.
+
+    Raises:
+        SettingError: over a limit.
+    """
+    cost = estimate(config)
+    checks = (
+        ("piece_seconds", limits.piece_seconds, "s", ("canvas", "hidden_channels", "kernel_size")),
+        ("memory_mib", limits.memory_mib, "MiB", ("canvas", "hidden_channels")),
+        ("run_seconds", limits.run_seconds, "s", ("epochs", "batches_per_epoch")),
+    )
+    for attribute, limit, unit, names in checks:
+        if getattr(cost, attribute) <= limit:
+            continue
+        # The first setting that helps by itself, or else the first that can be lowered at all, and
+        # the next one after it. Below 1 nothing can be asked for.
+        advice = None
+        for name in names:
+            lower = config
+            for lower in _lower_values(config, name):
+                if getattr(estimate(lower), attribute) <= limit:
+                    break
+            helps = getattr(estimate(lower), attribute) <= limit
+            if helps or (advice is None and lower is not config):
+                advice = name, settings_of(lower)[name]
+            if helps:
+                break
+        if advice:
+            name, high = advice
+            raise SettingError(
+                name,
+                settings_of(config)[name],
+                "budget",
+                high=high,
+                cost=f"{getattr(cost, attribute):.2g} {unit}",
+                limit=f"{limit:g} {unit}",
+            )
+    return cost
+
+
+def _lower_values(config: TrainConfig, name: str) -> Iterator[TrainConfig]:
+    """Yield the configuration with ever smaller values of one setting, as far as they are legal."""
+    for value in range(settings_of(config)[name] - 1, 0, -1):
+        with contextlib.suppress(SettingError):
+            yield config_from({name: value}, config)
