@@ -31,6 +31,7 @@ from convlstm.training import (
 
 _log = logging.getLogger(__name__)
 
+_CLOSE_SECONDS = 3.0  # that a piece under way may take at most when the server ends
 _SLICE_SECONDS = 0.1  # of computing before the next run has its turn
 _LARGEST_SLOWDOWN = 4.0  # taken for real; the presets stay within the limits at that
 
@@ -252,13 +253,13 @@ class Scheduler:
         return future
 
     def close(self) -> None:
-        """End the compute thread after the piece under way."""
+        """End the compute thread after the piece under way; as a daemon it holds up no exit."""
         with self._wake:
             self._closing = True
             for run in list(self._runs.values()):
                 run.steps_wanted, run.state = 0, "stopped"
             self._call_thread()
-        self._thread.join()
+        self._thread.join(_CLOSE_SECONDS)
 
     def _call_thread(self) -> None:
         self._called = True

@@ -502,7 +502,7 @@ def test_predicting_feeds_the_model_its_own_frames(output):
 def test_predicted_frames_lie_between_black_and_white(output):
     model = make_predictor(output=output)
     with torch.no_grad():
-        model.head.weight[0, :, 0, 0] = torch.linspace(-100, 100, 8)
+        model.head.weight[0, :, 0, 0] = torch.linspace(-100, 100, model.config.hidden_channels)
         model.head.bias.zero_()
     predicted = model.predict(frames(2, 4, 1, 12, 12), 5)
     assert predicted.shape == (2, 5, 1, 12, 12)

@@ -69,7 +69,7 @@ def test_rubbish_over_http_starts_nothing_and_breaks_nothing(server, client, val
         post(server, f"/gradio_api/run/{endpoint}", f'{{"data": {arguments}}}'.encode())
         post(server, f"/gradio_api/call/{endpoint}", f'{{"data": {arguments}}}'.encode())
     config = json.loads(urllib.request.urlopen(server.url + "/config").read())
-    page = next(c["id"] for c in config["components"] if c["props"].get("markup"))
+    page = next(c["id"] for c in config["components"] if c["type"] == "html")
     for name in ("attach", "describe", "act", "look", "open_checkpoint", "download", "launch"):
         for data in (value, f'{{"run": {value}, "settings": {value}, "path": {value}}}'):
             body = {"session_hash": "s", "component_id": page, "fn_name": name}
@@ -104,7 +104,7 @@ def test_nothing_is_served_but_the_page(server, path):
 def test_only_an_uploaded_file_can_be_opened_as_a_checkpoint(server, client, path):
     run = client.predict(api_name="/open_run")["run"]
     config = json.loads(urllib.request.urlopen(server.url + "/config").read())
-    page = next(c["id"] for c in config["components"] if c["props"].get("markup"))
+    page = next(c["id"] for c in config["components"] if c["type"] == "html")
     payload = {
         "session_hash": "s",
         "component_id": page,

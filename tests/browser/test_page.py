@@ -166,7 +166,7 @@ def test_a_goal_that_is_reached_ends_the_run(open_page):
 
 
 def test_a_diverged_run_keeps_its_weights_and_says_what_to_try(open_page):
-    page = open_page("?hidden=16&canvas=32&rate=1&output=linear&schedule=constant&clip=0")
+    page = open_page("?hidden=16&canvas=32&rate=1&loss=mse&output=linear&schedule=constant&clip=0")
     press(page, "train")
     wait_for_state(page, "diverged", timeout=60_000)
     assert "lower learning rate" in page.inner_text(".advice")
