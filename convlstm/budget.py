@@ -26,7 +26,7 @@ class Limits:
 
     active_runs: int = 32
     kept_runs: int = 512
-    piece_seconds: float = 0.6
+    piece_seconds: float = 0.5
     run_seconds: float = 1800
     memory_mib: float = 2048
     budget_seconds: float = 3600

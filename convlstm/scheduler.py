@@ -343,6 +343,7 @@ class Scheduler:
             elif run.wants_work and run.trainer.seconds > self.limits.budget_seconds:
                 self.stop(run, "budget")
             elif unwatched > self.limits.kept_seconds:
+                self._leave_line(run)
                 del self._runs[run.id]
 
     def _register(self, run: Run) -> Run:
@@ -351,7 +352,9 @@ class Scheduler:
             unused = [
                 run
                 for run in self._runs.values()
-                if not run.wants_work and now - run.watched_at > WATCHED_SECONDS
+                if run.state not in ACTIVE
+                and not run.wants_work
+                and now - run.watched_at > WATCHED_SECONDS
             ]
             if not unused:
                 raise ServerFull(self.limits.kept_runs)
@@ -384,7 +387,7 @@ def _measure_slowdown(device: torch.device) -> float:
     config = TrainConfig()
     trainer = Trainer(config, device)
     pieces = trainer.pieces()
-    records = list(islice((record for record in pieces if record), 4))
+    records = list(islice((record for record in pieces if record), 10))
     fastest = min(b.seconds - a.seconds for a, b in zip(records[1:], records[2:], strict=False))
     precision = resolve_precision(config.precision, device)
     measured = fastest / estimate(config, precision).step_seconds

@@ -335,14 +335,29 @@ def test_train_pressed_twice_trains_once(serve, before):
     if before == "stopped":
         trained(scheduler, run, ENDLESS)
         scheduler.stop(run).result(DEADLINE)
+    trainers = []
     with held(scheduler):
         futures = [scheduler.train(run, settings_of(ENDLESS)) for _ in range(3)]
-    assert all(future.result(DEADLINE) is run for future in futures)
-    trainer = run.trainer
-    scheduler.pause(run).result(DEADLINE)
+        for future in futures:
+            future.add_done_callback(lambda done: trainers.append(done.result().trainer))
+    wait_until(lambda: len(trainers) == 3)
+    assert trainers == [run.trainer] * 3
+    assert run.state == "training"
+
+
+def test_train_pressed_twice_in_the_line_takes_one_place(serve):
+    scheduler = serve(active_runs=1)
+    first, second = opened(scheduler, ENDLESS), opened(scheduler, ENDLESS)
+    trained(scheduler, first, ENDLESS)
+    with held(scheduler):
+        for _ in range(2):
+            future = scheduler.train(second, settings_of(ENDLESS))
+    future.result(DEADLINE)
+    assert (second.state, second.place) == ("waiting", 1)
+    scheduler.pause(second).result(DEADLINE)
+    scheduler.stop(first).result(DEADLINE)
     let_it_turn(scheduler)
-    assert run.state == "paused"  # and not admitted a second time
-    assert run.trainer is trainer
+    assert second.state == "paused"
 
 
 def test_train_on_a_training_run_changes_nothing(serve):
@@ -607,14 +622,28 @@ def test_a_full_server_says_so_and_makes_room_when_somebody_left(serve):
     assert [scheduler.get(run.id) for run in (first, third, fourth)] == [first, third, fourth]
 
 
-def test_a_training_run_is_never_thrown_out_for_a_new_one(serve):
-    scheduler = serve(kept_runs=1)
-    run = opened(scheduler, ENDLESS)
-    trained(scheduler, run, ENDLESS)
-    unwatched(run, 10)
+def test_a_training_or_waiting_run_is_never_thrown_out_for_a_new_one(serve):
+    scheduler = serve(kept_runs=2, active_runs=1)
+    every = [opened(scheduler, ENDLESS) for _ in range(2)]
+    for run in every:
+        trained(scheduler, run, ENDLESS)
+        unwatched(run, 10)
     with pytest.raises(ServerFull):
         opened(scheduler)
-    assert scheduler.get(run.id) is run
+    assert [scheduler.get(run.id) for run in every] == every
+    scheduler.stop(every[0])
+    wait_until(lambda: every[1].steps_done >= 1)
+
+
+def test_a_run_forgotten_in_the_line_takes_nobody_s_place(serve):
+    scheduler = serve(active_runs=1, kept_seconds=100, unwatched_seconds=1000)
+    first, second, third = (opened(scheduler, ENDLESS) for _ in range(3))
+    for run in (first, second, third):
+        trained(scheduler, run, ENDLESS)
+    unwatched(second, 200)
+    wait_until(lambda: scheduler.get(second.id) is None and third.place == 1)
+    scheduler.stop(first)
+    wait_until(lambda: third.steps_done >= 1)
 
 
 def test_ids_cannot_be_guessed_and_what_is_none_finds_nothing(serve):
@@ -673,6 +702,7 @@ def test_a_picture_that_breaks_fails_its_run_alone(serve, monkeypatch, caplog):
     scheduler.look(second, 1, 2)
     wait_until(lambda: second.state == "failed")
     assert second.reason == "ZeroDivisionError: no pixels"
+    monkeypatch.undo()
     scheduler.stop(first).result(DEADLINE)
     let_it_turn(scheduler)
     assert second.state == "failed"  # it does not wait in line any more
