@@ -15,7 +15,7 @@ class Limits:
 
     Attributes:
         active_runs: runs that train at the same time; further ones wait in line.
-        kept_runs: runs kept in memory, training or not.
+        kept_runs: runs kept in memory, training or not; about 8 MiB each at 64 px.
         piece_seconds: the longest uninterruptible piece of work, s; Stop waits for it.
         run_seconds: estimated computing time of a run, s.
         memory_mib: estimated memory of a run's training, MiB.
@@ -25,7 +25,7 @@ class Limits:
     """
 
     active_runs: int = 32
-    kept_runs: int = 512
+    kept_runs: int = 128
     piece_seconds: float = 0.5
     run_seconds: float = 1800
     memory_mib: float = 2048

@@ -23,10 +23,12 @@ function drawCurve(snapshot) {
   const train = points(curve.train), heldOut = points(curve.heldOut);
   const left = 3.6 * typeSize(), right = width - 14, top = 12, bottom = height - 2 * typeSize();
 
-  // Whole decades that hold every point; at least 0.0001 to 0.1, so that the axis rarely moves.
-  const values = [...train, ...heldOut].map(([, value]) => value).filter((v) => v > 0);
-  const lowest = Math.max(-7, Math.min(-4, Math.floor(Math.log10(Math.min(...values, 1)))));
-  const highest = Math.min(3, Math.max(-1, Math.ceil(Math.log10(Math.max(...values, 1e-9)))));
+  // Whole decades, at least 0.0001 to 0.1, so that the axis rarely moves. The held-out curve decides
+  // how low: a lucky batch, with no square at a wall, would stretch the axis for nothing.
+  const held = heldOut.map(([, value]) => value).filter((value) => value > 0);
+  const all = [...train, ...heldOut].map(([, value]) => value).filter(Number.isFinite);
+  const lowest = Math.max(-7, Math.min(-4, Math.floor(Math.log10(Math.min(...held, 1)))));
+  const highest = Math.min(3, Math.max(-1, Math.ceil(Math.log10(Math.max(...all, 1e-9)))));
   const x = (step) => left + ((right - left) * step) / curve.steps;
   const y = (value) => {
     const place = (Math.log10(Math.max(value, 1e-12)) - lowest) / (highest - lowest);
