@@ -83,7 +83,7 @@ def running(*flags: str, port: int | None = None, env: dict[str, str] | None = N
         server.process.communicate()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server() -> Iterator[Server]:
     with running() as server:
         yield server
@@ -97,7 +97,8 @@ def find_chromium() -> str | None:
     return os.environ.get("CHROMIUM_PATH") or next(filter(None, found), None)
 
 
-@pytest.fixture(scope="session")
+# For this package and no longer: while Playwright runs, its event loop does, in this very thread.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         try:
