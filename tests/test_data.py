@@ -75,8 +75,8 @@ def test_frames_are_those_of_the_article_s_rule_drawn_by_hand(walls, directions,
 
 def test_the_defaults_are_the_article_s_scene():
     # Seen from the frames alone: nothing here knows how they were drawn.
-    frames = sample_squares(SquaresConfig(), 400, 10, seeded()).clean
-    assert frames.shape == (400, 10, 1, 64, 64)
+    frames = sample_squares(SquaresConfig(), 200, 10, seeded()).clean
+    assert frames.shape == (200, 10, 1, 64, 64)
     assert frames.dtype == torch.float32
     assert (frames.sum((-1, -2)) == 25).all()
     assert frames.unique().tolist() == [0, 1]
