@@ -10,6 +10,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr  # noqa: E402
 from gradio.utils import get_upload_folder  # noqa: E402
 
+from convlstm.checkpoint import MAX_BYTES  # noqa: E402
 from convlstm.presets import PRESETS  # noqa: E402
 from convlstm.scheduler import Scheduler  # noqa: E402
 from convlstm.training import settings_of  # noqa: E402
@@ -59,7 +60,7 @@ LAUNCH_OPTIONS = {
     "run_history": False,
     "enable_monitoring": False,
     "max_threads": 256,
-    "max_file_size": "96mb",
+    "max_file_size": MAX_BYTES,
     "theme": gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
     "ssr_mode": False,
     "pwa": False,

@@ -215,7 +215,7 @@ ENGLISH: dict[str, str] = {
     "notice offline": "The server does not answer. The page keeps trying; your run goes on there.",
     "notice checkpoint": "The checkpoint was refused, nothing was changed. {text}",
     "notice opened": "Checkpoint opened, with its settings.",
-    "notice too large": "The file could not be sent: it is larger than 96 MiB, or the connection "
+    "notice too large": "The file could not be sent: it is larger than 136 MiB, or the connection "
     "broke.",
     "notice no picture": "There is no picture yet. Try again in a second.",
     "notice action": "Not understood: {text}",
@@ -416,7 +416,7 @@ CHINESE: dict[str, str] = {
     "notice offline": "服务器没有响应。页面会继续尝试；你的运行仍在服务器上进行。",
     "notice checkpoint": "检查点被拒绝，未作任何更改。{text}",
     "notice opened": "检查点及其设置已打开。",
-    "notice too large": "文件无法发送：超过 96 MiB，或连接中断。",
+    "notice too large": "文件无法发送：超过 136 MiB，或连接中断。",
     "notice no picture": "还没有图片，请稍后再试。",
     "notice action": "无法理解：{text}",
     "preset quick": "快速开始",
