@@ -33,8 +33,8 @@ from convlstm.model import ModelConfig, NextFramePredictor
 from convlstm.training import Change, StepRecord, TrainConfig, Trainer, config_from, settings_of
 
 ROOT = Path(__file__).parents[1]
-KILLS = 10  # of a process that saves; 60 were run by hand
-MUTATIONS = 150  # damaged files; 6000 were run by hand
+KILLS = 50  # of a process that saves
+MUTATIONS = 500  # damaged files
 
 SMALL = config_from(
     {

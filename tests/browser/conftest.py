@@ -1,16 +1,17 @@
 """A real server, a real Chromium, and a page that must stay silent in the console."""
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(*flags: str, port: int | None = None, env: dict[str, str] | None = None):
     server = Server(port or free_port(), *flags, env=env)
     try:
@@ -81,6 +82,68 @@ def running(*flags: str, port: int | None = None, env: dict[str, str] | None = N
         if server.process.poll() is None:
             server.process.kill()
         server.process.communicate()
+
+
+class Line:
+    """A TCP line to a server, which can be cut: a browser's offline mode spares open streams."""
+
+    def __init__(self, port: int) -> None:
+        self._server = port
+        self._ends: set[socket.socket] = set()
+        self._whole = True
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Break every connection, and refuse new ones until `mend`."""
+        self._whole = False
+        for end in list(self._ends):
+            _hang_up(end)
+
+    def mend(self) -> None:
+        self._whole = True
+
+    def close(self) -> None:
+        self.cut()
+        _hang_up(self._listener)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            if not self._whole:
+                near.close()
+                continue
+            far = socket.create_connection(("127.0.0.1", self._server))
+            for source, sink in ((near, far), (far, near)):
+                self._ends.add(source)
+                threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        _hang_up(sink)
+        self._ends.discard(source)
+        source.close()
+
+
+def _hang_up(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def line_to(server: Server) -> Iterator[Line]:
+    line = Line(server.port)
+    try:
+        yield line
+    finally:
+        line.close()
 
 
 @pytest.fixture(scope="package")

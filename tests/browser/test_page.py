@@ -3,7 +3,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import running, shoot
+from tests.browser.conftest import line_to, running, shoot
 
 # Small runs, so that the tests are quick; 5000 epochs last until somebody stops them.
 SMALL = "?speed=1&hidden=2&canvas=16&size=3&kernel=3&epochs=60&batch=2"
@@ -28,7 +28,7 @@ def epoch(page: Page) -> int:
 
 def wait_for_epoch(page: Page, number: int) -> None:
     page.wait_for_function(
-        "n => Number(/epoch (\\d+)/.exec(document.querySelector('.status-text').textContent)?.[1])"
+        "n => Number(/epoch (\\d+)/.exec(document.querySelector('.status-text')?.textContent)?.[1])"
         " >= n",
         arg=number,
     )
@@ -337,18 +337,20 @@ def test_a_phone_shows_one_column_without_sideways_scrolling(open_page, scheme):
     page.screenshot(path=f"tests/browser/screenshots/phone-{scheme}-whole.png", full_page=True)
 
 
-def test_a_lost_connection_finds_the_run_again(open_page, new_context):
-    context = new_context()
-    page = open_page(LONG, context)
-    press(page, "train")
-    wait_for_epoch(page, 10)
-    context.set_offline(True)
-    page.wait_for_timeout(9000)  # longer than the silence after which the page asks again
-    context.set_offline(False)
-    before = epoch(page)
-    wait_for_epoch(page, before + 50)
-    press(page, "stop")
-    wait_for_state(page, "stopped")
+def test_a_lost_connection_is_said_and_the_run_found_again(open_page, server):
+    with line_to(server) as line:
+        page = open_page(LONG, url=line.url)
+        press(page, "train")
+        wait_for_epoch(page, 10)
+        line.cut()
+        expect(page.locator(".notice")).to_contain_text("does not answer", timeout=30_000)
+        shoot(page, "lost connection")
+        before = epoch(page)
+        line.mend()
+        wait_for_epoch(page, before + 50)
+        expect(page.locator(".notice")).to_be_hidden()
+        press(page, "stop")
+        wait_for_state(page, "stopped")
     open_page.errors.clear()  # the browser reports each request that the dead line lost
 
 

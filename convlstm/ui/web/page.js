@@ -5,10 +5,11 @@ let heard = Date.now(); // when the server last sent a sign of life
 let following = null; // the run whose stream is open
 
 async function ask(name, payload) {
+  const offline = { notice: { key: "offline" } };
   try {
-    return await server[name](payload);
+    return (await server[name](payload)) ?? offline; // Gradio's client answers a dead line with nothing
   } catch {
-    return { notice: { key: "offline" } };
+    return offline;
   }
 }
 
