@@ -2,7 +2,8 @@
 
 from convlstm.checkpoint import load_checkpoint, save_checkpoint
 from convlstm.data import SquaresConfig, sample_squares
-from convlstm.model import ConvLSTM, ConvLSTMCell, ModelConfig, NextFramePredictor
+from convlstm.model import ConvLSTM, ConvLSTMCell
+from convlstm.predictor import ModelConfig, NextFramePredictor
 from convlstm.presets import PRESETS
 from convlstm.training import TrainConfig, Trainer, train
 

@@ -22,7 +22,7 @@ from convlstm.cli import (
     train,
 )
 from convlstm.data import SquaresConfig
-from convlstm.model import ModelConfig
+from convlstm.predictor import ModelConfig
 from convlstm.presets import PRESETS
 from convlstm.training import HORIZON, SETTING_NAMES, TrainConfig, settings_of
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from convlstm.checks import SettingError, check_choice, check_integer, check_number, shown
 from convlstm.metrics import Evaluation, Scores
-from convlstm.model import NextFramePredictor
+from convlstm.predictor import NextFramePredictor
 from convlstm.training import (
     SETTING_NAMES,
     Change,

@@ -31,7 +31,7 @@ from convlstm.metrics import (
     copy_last_frame,
     score_by_lead_time,
 )
-from convlstm.model import NextFramePredictor
+from convlstm.predictor import NextFramePredictor
 from convlstm.presets import PRESETS
 from convlstm.render import article_outputs, losses_csv, write_files
 from convlstm.terminal import (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from convlstm.data import CONTEXT_FRAMES, SquaresConfig
-from convlstm.model import ModelConfig
+from convlstm.predictor import ModelConfig
 
 if TYPE_CHECKING:
     from convlstm.training import TrainConfig

@@ -1,4 +1,4 @@
-"""The convolutional LSTM: a cell, a layer used like `nn.LSTM`, and a next-frame predictor.
+"""The convolutional LSTM: a cell, and a layer used like `nn.LSTM`.
 
 Axes: B batch, T time (frames), C channels, H height (px), W width (px). A state is (h, c), each
 (B, hidden_channels, H, W); a list with one state for each layer and direction is `states`.
@@ -6,25 +6,12 @@ Axes: B batch, T time (frames), C channels, H height (px), W width (px). A state
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convlstm.checks import (
-    SettingError,
-    check_choice,
-    check_flag,
-    check_integer,
-    check_number,
-    normalise,
-)
-
-State = tuple[Tensor, Tensor]
-Output = Literal["sigmoid", "linear"]
-_BLACK_LOGIT = -5.0  # sigmoid(-5) = 0.007; a 5 px square lights 0.006 of a 64 px frame
+from convlstm.recurrence import State, Weights, scan, step
 
 
 class ConvLSTMCell(nn.Module):
@@ -68,9 +55,9 @@ class ConvLSTMCell(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        _check_positive("in_channels", in_channels)
-        _check_positive("hidden_channels", hidden_channels)
-        _check_positive("kernel_size", kernel_size)
+        check_positive("in_channels", in_channels)
+        check_positive("hidden_channels", hidden_channels)
+        check_positive("kernel_size", kernel_size)
         if kernel_size % 2 == 0:
             raise ValueError(f"kernel_size is {kernel_size}: must be odd, to keep H and W.")
         if forget_bias and not bias:
@@ -123,21 +110,28 @@ class ConvLSTMCell(nn.Module):
             ValueError: x or the state has another shape.
         """
         self._check(x, state)
-        weight, padding = self.gates.weight, self.kernel_size // 2
-        # Two convolutions and their sum are one convolution of the concatenation, without the copy;
-        # a zero state needs no convolution at all.
-        gates = F.conv2d(x, weight[:, : self.in_channels], self.gates.bias, padding=padding)
-        if state is not None:
-            h, c = state
-            gates = gates + F.conv2d(h, weight[:, self.in_channels :], padding=padding)
-        i, f, g, o = gates.chunk(4, dim=1)
-        if self.peephole is not None and state is not None:
-            i = i + self.peephole[0] * c
-            f = f + self.peephole[1] * c
-        c = i.sigmoid() * g.tanh() + (f.sigmoid() * c if state is not None else 0)
-        if self.peephole is not None:
-            o = o + self.peephole[2] * c
-        return o.sigmoid() * c.tanh(), c
+        return step(x, state, self.weights)
+
+    @property
+    def weights(self) -> Weights:
+        """The parameters, as the functions of `recurrence` take them."""
+        return Weights(self.gates.weight, self.gates.bias, self.peephole)
+
+    def scan(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Read a sequence of frames.
+
+        Args:
+            x: frames, (T, B, in_channels, H, W), T of 1 or more.
+            state: previous (h, c), each (B, hidden_channels, H, W); None means zeros.
+
+        Returns:
+            h after every frame, (T, B, hidden_channels, H, W), and the last (h, c).
+
+        Raises:
+            ValueError: a frame or the state has another shape.
+        """
+        self._check(x[0], state)
+        return scan(x, state, self.weights)
 
     def _check(self, x: Tensor, state: State | None) -> None:
         if x.ndim != 4 or x.shape[1] != self.in_channels:
@@ -204,7 +198,7 @@ class ConvLSTM(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        _check_positive("num_layers", num_layers)
+        check_positive("num_layers", num_layers)
         hidden = _per_layer("hidden_channels", hidden_channels, num_layers)
         kernels = _per_layer("kernel_size", kernel_size, num_layers)
         if not 0 <= dropout < 1:
@@ -263,8 +257,8 @@ class ConvLSTM(nn.Module):
             axes = "(B, T" if self.batch_first else "(T, B"
             expected = f"{axes}, in_channels={self.in_channels}, H, W)"
             raise ValueError(f"x has shape {tuple(x.shape)}: must be {expected}.")
-        frames = list(x.unbind(1 if self.batch_first else 0))  # T times (B, C, H, W)
-        if not frames:
+        frames = x.transpose(0, 1) if self.batch_first else x  # (T, B, C, H, W)
+        if not len(frames):
             raise ValueError(f"x has shape {tuple(x.shape)}: must hold at least one frame.")
         if states is None:
             states = [None] * len(self.cells)
@@ -275,29 +269,26 @@ class ConvLSTM(nn.Module):
         directions = 2 if self.bidirectional else 1
         for layer in range(self.num_layers):
             first = layer * directions
-            outputs, state = _scan(self.cells[first], frames, states[first])
+            outputs, state = self.cells[first].scan(frames, states[first])
             last_states.append(state)
             if self.bidirectional:
-                backward, state = _scan(self.cells[first + 1], frames[::-1], states[first + 1])
+                backward, state = self.cells[first + 1].scan(frames.flip(0), states[first + 1])
                 last_states.append(state)
-                outputs = [torch.cat(pair, 1) for pair in zip(outputs, backward[::-1], strict=True)]
+                outputs = torch.cat((outputs, backward.flip(0)), 2)
             if self.residual and layer > 0:
-                outputs = [output + frame for output, frame in zip(outputs, frames, strict=True)]
+                outputs = outputs + frames
             if self.dropout and layer < self.num_layers - 1:
-                outputs = [F.dropout(output, self.dropout, self.training) for output in outputs]
+                outputs = F.dropout(outputs, self.dropout, self.training)
             frames = outputs
-        return torch.stack(frames, 1 if self.batch_first else 0), last_states
+        return (frames.transpose(0, 1) if self.batch_first else frames), last_states
 
 
-def _scan(cell: ConvLSTMCell, frames: list[Tensor], state: State | None) -> tuple[list, State]:
-    outputs = []
-    for frame in frames:
-        state = cell(frame, state)
-        outputs.append(state[0])
-    return outputs, state
+def check_positive(name: str, value: int) -> None:
+    """Refuse a size that is not a whole number of 1 or more.
 
-
-def _check_positive(name: str, value: int) -> None:
+    Raises:
+        ValueError: it is not.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} is {value!r}: must be a whole number of 1 or more.")
 
@@ -308,155 +299,3 @@ def _per_layer(name: str, value: int | Sequence[int], num_layers: int) -> list[i
     if len(value) != num_layers:
         raise ValueError(f"{name} has {len(value)} entries: must be num_layers={num_layers}.")
     return list(value)
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """What a `NextFramePredictor` is made of.
-
-    Attributes:
-        hidden_channels: channels of every ConvLSTM layer, 1 to 64.
-        kernel_size: side of the kernels in px: 1, 3, 5 or 7.
-        num_layers: ConvLSTM layers, 1 to 3.
-        output: "sigmoid", or "linear" as in the article (clipped to [0, 1] when predicting).
-        peephole: whether the gates see the cell state.
-        residual: whether layers after the first add their input; needs two layers.
-        forget_bias: initial bias of the forget gates, 0 to 5.
-    """
-
-    hidden_channels: int = 8
-    kernel_size: int = 5
-    num_layers: int = 1
-    output: Output = "sigmoid"
-    peephole: bool = False
-    residual: bool = False
-    forget_bias: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            SettingError: a field is outside its range.
-        """
-        normalise(
-            self,
-            hidden_channels=check_integer("hidden_channels", self.hidden_channels, 1, 64),
-            kernel_size=check_integer("kernel_size", self.kernel_size, 1, 7),
-            num_layers=check_integer("num_layers", self.num_layers, 1, 3),
-            output=check_choice("output", self.output, get_args(Output)),
-            peephole=check_flag("peephole", self.peephole),
-            residual=check_flag("residual", self.residual),
-            forget_bias=check_number("forget_bias", self.forget_bias, 0, 5),
-        )
-        if self.kernel_size % 2 == 0:
-            raise SettingError("kernel_size", self.kernel_size, "odd")
-        if self.residual and self.num_layers == 1:
-            raise SettingError("residual", True, "needs layers")
-
-    @property
-    def reach(self) -> int:
-        """How far information moves from the newest frame to its prediction, px per frame.
-
-        Each layer's kernel hands a pixel on by half its width; the 1x1 head adds nothing. The
-        recurrent kernels are as wide, so older frames travel at the same pace. A square that moves
-        faster than this is predicted from nothing.
-        """
-        return self.num_layers * (self.kernel_size // 2)
-
-
-class NextFramePredictor(nn.Module):
-    """A ConvLSTM and a 1x1 convolution that turns its output into the next frame.
-
-    Args:
-        config: the sizes and options.
-
-    The article's own model is ModelConfig(16, 3, 1, "linear", forget_bias=0).
-    """
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.convlstm = ConvLSTM(
-            1,
-            config.hidden_channels,
-            config.kernel_size,
-            config.num_layers,
-            peephole=config.peephole,
-            residual=config.residual,
-            forget_bias=config.forget_bias,
-        )
-        self.head = nn.Conv2d(config.hidden_channels, 1, 1)
-        self.reset_parameters()
-
-    @torch.no_grad()
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw new weights, from the generator where one is given."""
-        self.convlstm.reset_parameters(generator)
-        bound = 1 / math.sqrt(self.config.hidden_channels)
-        self.head.weight.uniform_(-bound, bound, generator=generator)
-        if self.config.output == "sigmoid":
-            # Start from near-black, as frames are: from grey, training first learns that the answer
-            # is black everywhere, and can stay there.
-            self.head.bias.fill_(_BLACK_LOGIT)
-        else:
-            self.head.bias.uniform_(-bound, bound, generator=generator)
-
-    def forward(
-        self, frames: Tensor, states: Sequence[State | None] | None = None
-    ) -> tuple[Tensor, list[State]]:
-        """Predict the frame after each given one.
-
-        Args:
-            frames: (B, T, 1, H, W), intensities in [0, 1].
-            states: as an earlier call returned them; None means zeros.
-
-        Returns:
-            The head's values before the output function, (B, T, 1, H, W): logits for "sigmoid",
-            intensities for "linear" (`intensities` turns either into frames); and the states.
-
-        Raises:
-            ValueError: frames or states have another shape.
-        """
-        hidden, states = self.convlstm(frames, states)
-        values = self.head(hidden.flatten(0, 1))  # (B, T, C, H, W) -> (B*T, 1, H, W)
-        return values.unflatten(0, hidden.shape[:2]), states
-
-    def intensities(self, values: Tensor) -> Tensor:
-        """Turn the head's values into intensities: in (0, 1) for "sigmoid", unbounded if not."""
-        return values.sigmoid() if self.config.output == "sigmoid" else values
-
-    @torch.no_grad()
-    def predict(self, context: Tensor, horizon: int) -> Tensor:
-        """Continue a sequence, on the model's own output after the first new frame.
-
-        Args:
-            context: frames seen, (B, T, 1, H, W), intensities in [0, 1].
-            horizon: number of frames to predict, 1 or more.
-
-        Returns:
-            Predicted frames, (B, horizon, 1, H, W), in [0, 1], float32.
-
-        Raises:
-            ValueError: context has another shape, or horizon is not a positive whole number.
-        """
-        _check_positive("horizon", horizon)
-        frames, states, predicted = context, None, []
-        for _ in range(horizon):
-            values, states = self(frames, states)
-            frames = self.intensities(values[:, -1:].float()).clamp(0, 1)
-            predicted.append(frames)
-        return torch.cat(predicted, 1)
-
-
-def build_predictor(
-    config: ModelConfig, generator: torch.Generator, device: torch.device | str = "cpu"
-) -> NextFramePredictor:
-    """Make a predictor whose weights come from the generator alone, then move it to the device.
-
-    The global random state is neither read nor changed: runs share a process.
-    """
-    with torch.device("meta"):
-        model = NextFramePredictor(config)
-    model.to_empty(device="cpu")
-    model.reset_parameters(generator)
-    return model.to(device)

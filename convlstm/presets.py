@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from convlstm.data import SquaresConfig
-from convlstm.model import ModelConfig
+from convlstm.predictor import ModelConfig
 from convlstm.training import TrainConfig
 
 

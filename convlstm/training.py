@@ -24,7 +24,7 @@ from convlstm.costs import evaluation_chunk, training_chunk
 from convlstm.data import CONTEXT_FRAMES, Squares, SquaresConfig, sample_squares
 from convlstm.losses import LOSSES
 from convlstm.metrics import Evaluation, black_frames, copy_last_frame, score
-from convlstm.model import ModelConfig, build_predictor
+from convlstm.predictor import ModelConfig, build_predictor
 
 Schedule = Literal["onecycle", "constant"]
 Targets = Literal["all", "last"]

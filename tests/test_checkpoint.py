@@ -29,7 +29,7 @@ from convlstm.checkpoint import (
     save_checkpoint,
     write_atomically,
 )
-from convlstm.model import ModelConfig, NextFramePredictor
+from convlstm.predictor import ModelConfig, NextFramePredictor
 from convlstm.training import Change, StepRecord, TrainConfig, Trainer, config_from, settings_of
 
 ROOT = Path(__file__).parents[1]

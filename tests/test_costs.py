@@ -16,7 +16,8 @@ from convlstm.costs import (
     training_chunk,
 )
 from convlstm.data import CONTEXT_FRAMES, SquaresConfig
-from convlstm.model import ConvLSTM, ModelConfig
+from convlstm.model import ConvLSTM
+from convlstm.predictor import ModelConfig
 from convlstm.presets import PRESETS
 from convlstm.training import TrainConfig, Trainer, config_from
 
@@ -42,12 +43,12 @@ def test_the_arithmetic_is_what_torch_counts(model):
 
 def test_state_elements_are_the_values_of_h():
     model = ModelConfig(6, 3, 2)
-    layer = ConvLSTM(1, 6, 3, 2)
-    values = []
-    for cell in layer.cells:
-        cell.register_forward_hook(lambda cell, x, state: values.append(state[0].numel()))
-    layer(torch.zeros(1, CONTEXT_FRAMES, 1, 20, 20))
-    assert state_elements(SquaresConfig(canvas=20), model) == sum(values)
+    frames = torch.zeros(CONTEXT_FRAMES, 1, 1, 20, 20)
+    values = 0
+    for cell in ConvLSTM(1, 6, 3, 2).cells:
+        frames, _ = cell.scan(frames)
+        values += frames.numel()
+    assert state_elements(SquaresConfig(canvas=20), model) == values
 
 
 @pytest.mark.parametrize("config", [LARGEST, SMALLEST, *(p.config for p in PRESETS.values())])

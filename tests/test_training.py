@@ -15,7 +15,7 @@ from convlstm.checks import SettingError
 from convlstm.data import CONTEXT_FRAMES, SquaresConfig, sample_squares
 from convlstm.losses import LOSSES
 from convlstm.metrics import black_frames, copy_last_frame, score
-from convlstm.model import ModelConfig, build_predictor
+from convlstm.predictor import ModelConfig, build_predictor
 from convlstm.presets import PRESETS
 from convlstm.training import (
     HELD_OUT_SEQUENCES,
@@ -783,8 +783,8 @@ def test_a_precision_is_resolved_for_the_device():
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", "float32"), ("bfloat16", "bfloat16")])
 def test_the_precision_is_that_of_the_convolutions(precision, dtype):
     trainer, seen = Trainer(small(precision=precision)), set()
-    trainer.model.convlstm.cells[0].register_forward_hook(
-        lambda cell, x, state: seen.add(str(state[0].dtype))
+    trainer.model.convlstm.register_forward_hook(
+        lambda layer, x, result: seen.add(str(result[0].dtype))
     )
     next(train(SMALL, trainer=trainer))
     assert seen == {f"torch.{dtype}"}

@@ -1,0 +1,94 @@
+"""The recurrence itself, as functions of tensors: one step, and a scan over a sequence.
+
+`step` says what a ConvLSTM computes, `reference_scan` repeats it, and `scan` takes the fastest way
+to the same numbers. Axes: T time (frames), B batch, C channels, H height (px), W width (px).
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from convlstm import recurrence_cpu
+
+State = tuple[Tensor, Tensor]
+
+
+class Weights(NamedTuple):
+    """What a cell has learnt.
+
+    Attributes:
+        gates: (4C, in + C, k, k), gates packed i, f, g, o; the input's channels come before h's.
+        bias: (4C,), or None.
+        peephole: (3, C, 1, 1) for i, f and o, or None.
+    """
+
+    gates: Tensor
+    bias: Tensor | None
+    peephole: Tensor | None
+
+
+def step(x: Tensor, state: State | None, weights: Weights) -> State:
+    """Advance a state by one frame.
+
+    Args:
+        x: input frame, (B, in, H, W).
+        state: (h, c), each (B, C, H, W); None means zeros.
+        weights: the cell's.
+
+    Returns:
+        The next (h, c), same shapes.
+    """
+    in_channels, padding = x.shape[1], weights.gates.shape[-1] // 2
+    # Two convolutions and their sum are one convolution of the concatenation, without the copy;
+    # a zero state needs no convolution at all.
+    gates = F.conv2d(x, weights.gates[:, :in_channels], weights.bias, padding=padding)
+    if state is not None:
+        h, c = state
+        gates = gates + F.conv2d(h, weights.gates[:, in_channels:], padding=padding)
+    i, f, g, o = gates.chunk(4, dim=1)
+    if weights.peephole is not None and state is not None:
+        i = i + weights.peephole[0] * c
+        f = f + weights.peephole[1] * c
+    c = i.sigmoid() * g.tanh() + (f.sigmoid() * c if state is not None else 0)
+    if weights.peephole is not None:
+        o = o + weights.peephole[2] * c
+    return o.sigmoid() * c.tanh(), c
+
+
+def reference_scan(x: Tensor, state: State | None, weights: Weights) -> tuple[Tensor, State]:
+    """Read a sequence of frames, one `step` after the other.
+
+    Args:
+        x: frames, (T, B, in, H, W), T of 1 or more.
+        state: (h, c), each (B, C, H, W); None means zeros.
+        weights: the cell's.
+
+    Returns:
+        h after every frame, (T, B, C, H, W), and the last state.
+    """
+    outputs = []
+    for frame in x:
+        state = step(frame, state, weights)
+        outputs.append(state[0])
+    return torch.stack(outputs), state
+
+
+def scan(x: Tensor, state: State | None, weights: Weights) -> tuple[Tensor, State]:
+    """Do what `reference_scan` does, in the fastest way there is for these tensors."""
+    if x.device.type != "cpu":
+        return reference_scan(x, state, weights)
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    if not recurrence_cpu.is_supported(x, dtype):
+        return reference_scan(x, state, weights)
+    h, c = state or (None, None)
+    outputs, c = recurrence_cpu.Scan.apply(_again, dtype, x, h, c, *weights)
+    return outputs, (outputs[-1], c)
+
+
+def _again(x: Tensor, h: Tensor | None, c: Tensor | None, *weights: Tensor | None) -> State:
+    """Repeat a scan by the reference, for whoever differentiates a gradient."""
+    state = None if h is None else (h, c)
+    outputs, (_, c) = reference_scan(x, state, Weights(*weights))
+    return outputs, c

@@ -1,0 +1,199 @@
+"""The fast scan against the reference: the same outputs and gradients, whatever the sizes."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from convlstm import recurrence_cpu
+from convlstm.recurrence import Weights, reference_scan, scan
+
+# T, B, in, C, H, kernel, first state, bias, peephole. W is H + 1.
+CASES = [
+    (4, 3, 2, 5, 9, 3, True, True, True),
+    (1, 1, 1, 1, 4, 1, False, False, False),
+    (1, 2, 1, 3, 4, 3, False, True, True),
+    (9, 8, 1, 16, 32, 3, False, True, False),
+    (3, 1, 4, 8, 7, 5, True, True, False),
+    (2, 2, 16, 16, 8, 7, False, False, True),
+    (3, 2, 1, 1, 1, 1, True, True, True),
+    (5, 7, 3, 4, 1, 3, True, True, True),
+    (2, 4, 32, 32, 16, 5, True, True, False),
+]
+# Of the reference in float32, relative, by norm. In bfloat16 the reference itself is 0.01 away.
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.03}
+NAMES = ("outputs", "h", "c", "d_x", "d_h", "d_c", "d_gates", "d_bias", "d_peephole")
+
+
+def draw(case: tuple) -> tuple:
+    """The tensors of a case: x, h, c, gates, bias, peephole; None where it has none."""
+    T, B, in_channels, C, H, kernel, has_state, has_bias, has_peephole = case
+    generator = torch.Generator().manual_seed(0)
+
+    def uniform(*shape: int) -> torch.Tensor:
+        return torch.rand(shape, generator=generator) - 0.5
+
+    return (
+        uniform(T, B, in_channels, H, H + 1),
+        uniform(B, C, H, H + 1) if has_state else None,
+        uniform(B, C, H, H + 1) if has_state else None,
+        uniform(4 * C, in_channels + C, kernel, kernel),
+        uniform(4 * C) if has_bias else None,
+        uniform(3, C, 1, 1) if has_peephole else None,
+    )
+
+
+def read(function, tensors: tuple, dtype: torch.dtype = torch.float32) -> tuple:
+    """(outputs, h, c) of a scan, under autocast where dtype is bfloat16."""
+    x, h, c, *weights = tensors
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        outputs, last = function(x, None if h is None else (h, c), Weights(*weights))
+    return outputs, *last
+
+
+def results_and_gradients(function, case: tuple, dtype: torch.dtype) -> list:
+    tensors = tuple(t if t is None else t.requires_grad_() for t in draw(case))
+    results = read(function, tensors, dtype)
+    generator = torch.Generator().manual_seed(1)
+    sum((r.float() * torch.rand(r.shape, generator=generator)).sum() for r in results).backward()
+    return [*results, *(None if t is None else t.grad for t in tensors)]
+
+
+def distance(found: torch.Tensor, expected: torch.Tensor) -> float:
+    found, expected = found.detach().float(), expected.detach()
+    return float((found - expected).norm() / expected.norm().clamp(min=1e-12))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_fast_scan_gives_the_reference_s_numbers_and_gradients(case, dtype):
+    expected = results_and_gradients(reference_scan, case, torch.float32)
+    found = results_and_gradients(scan, case, dtype)
+    for name, ours, theirs in zip(NAMES, found, expected, strict=True):
+        assert (ours is None) == (theirs is None), name
+        if ours is not None:
+            assert ours.shape == theirs.shape, name
+            assert distance(ours, theirs) < TOLERANCE[dtype], name
+    assert found[0].dtype == dtype
+    assert all(gradient.dtype == torch.float32 for gradient in found[3:] if gradient is not None)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_without_gradients_the_numbers_are_the_same(case):
+    tensors = draw(case)
+    with_gradients = read(scan, tuple(t if t is None else t.requires_grad_() for t in tensors))
+    with torch.no_grad():
+        without = read(scan, tensors)
+    for one, two in zip(with_gradients, without, strict=True):
+        assert torch.equal(one, two)
+        assert not two.requires_grad
+
+
+def test_the_fast_scan_is_what_runs_here_or_these_tests_say_nothing(monkeypatch):
+    taken = []
+    fast = recurrence_cpu.Scan.apply
+    monkeypatch.setattr(
+        recurrence_cpu.Scan, "apply", lambda *given: taken.append(1) or fast(*given)
+    )
+    read(scan, draw(CASES[0]))
+    assert taken == [1]
+
+
+@pytest.mark.parametrize("of", ["outputs", "c"])
+def test_one_result_alone_can_be_differentiated(of):
+    case, index = CASES[0], {"outputs": 0, "c": 2}[of]
+    gradients = []
+    for function in (reference_scan, scan):
+        tensors = tuple(t.requires_grad_() for t in draw(case))
+        gradients.append(torch.autograd.grad(read(function, tensors)[index].sum(), tensors[3])[0])
+    assert distance(gradients[1], gradients[0]) < 1e-5
+
+
+def test_gradients_have_gradients():
+    found = []
+    for function in (reference_scan, scan):
+        tensors = tuple(t.requires_grad_() for t in draw(CASES[0]))
+        outputs, _, c = read(function, tensors)
+        loss = outputs.square().sum() + c.square().sum()
+        gradients = torch.autograd.grad(loss, tensors, create_graph=True)
+        found.append(torch.autograd.grad(sum(g.square().sum() for g in gradients), tensors))
+    for ours, theirs in zip(found[1], found[0], strict=True):
+        assert distance(ours, theirs) < 1e-5
+
+
+def test_only_the_gradients_that_are_wanted_are_made():
+    tensors = draw(CASES[0])
+    tensors[3].requires_grad_()  # the gates' weights; neither the frames nor the state
+    read(scan, tensors)[0].sum().backward()
+    assert tensors[3].grad is not None
+    assert all(t.grad is None for n, t in enumerate(tensors) if n != 3)
+
+
+def test_given_tensors_are_left_as_they_were():
+    tensors = tuple(t.requires_grad_() for t in draw(CASES[0]))
+    before = [t.detach().clone() for t in tensors]
+    read(scan, tensors)[2].sum().backward()
+    for now, then in zip(tensors, before, strict=True):
+        assert torch.equal(now, then)
+
+
+def test_a_state_read_twice_gives_the_same_again():
+    """The outputs of one call are the state of two others: nothing may be written over."""
+    x, _, _, *weights = draw(CASES[0])
+    _, state = scan(x, None, Weights(*weights))
+    kept = [s.clone() for s in state]
+    first, second = scan(x, state, Weights(*weights))[0], scan(x, state, Weights(*weights))[0]
+    assert torch.equal(first, second)
+    assert all(torch.equal(now, then) for now, then in zip(state, kept, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_other_types_take_the_reference(dtype):
+    tensors = tuple(t.to(dtype) for t in draw(CASES[0]))
+    for one, two in zip(read(scan, tensors), read(reference_scan, tensors), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_vmap_takes_the_reference():
+    x, h, c, *weights = draw(CASES[4])
+    many = torch.stack([x, 2 * x])
+    found = torch.vmap(lambda one: scan(one, (h, c), Weights(*weights))[0])(many)
+    expected = reference_scan(2 * x, (h, c), Weights(*weights))[0]
+    torch.testing.assert_close(found[1], expected)
+
+
+def test_without_onednn_the_reference_is_taken(monkeypatch):
+    x = torch.zeros(1, 1, 1, 1, 1)
+    assert recurrence_cpu.is_supported(x, torch.float32)
+    monkeypatch.setattr(torch._C, "_get_mkldnn_enabled", lambda: False)
+    assert not recurrence_cpu.is_supported(x, torch.float32)
+    monkeypatch.undo()
+    monkeypatch.setattr(recurrence_cpu, "_FOUND", False)
+    assert not recurrence_cpu.is_supported(x, torch.float32)
+
+
+def test_a_batch_of_none_takes_the_reference():
+    x, _, _, *weights = draw(CASES[0])
+    assert scan(x[:, :0], None, Weights(*weights))[0].shape == (4, 0, 5, 9, 10)
+
+
+def test_frames_in_any_order_of_memory_give_the_same():
+    x, h, c, *weights = draw(CASES[0])
+    expected = scan(x, (h, c), Weights(*weights))[0]
+    turned = x.permute(4, 3, 2, 1, 0).contiguous().permute(4, 3, 2, 1, 0)
+    last = h.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(scan(turned, (last, c), Weights(*weights))[0], expected)
+
+
+def test_the_reference_is_the_textbook_cell():
+    """One convolution of input and state side by side, as the articles write it."""
+    x, h, c, gates, bias, _ = draw(CASES[0])
+    outputs = []
+    for frame in x:
+        values = F.conv2d(torch.cat((frame, h), 1), gates, bias, padding=1)
+        i, f, g, o = values.chunk(4, 1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        outputs.append(h)
+    _, first_h, first_c, *_ = draw(CASES[0])
+    found = reference_scan(x, (first_h, first_c), Weights(gates, bias, None))[0]
+    torch.testing.assert_close(found, torch.stack(outputs))
