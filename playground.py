@@ -9,7 +9,7 @@ import threading
 import webbrowser
 
 from convlstm.budget import Limits
-from convlstm.devices import pick_device
+from convlstm.devices import keep_freed_memory, pick_device
 from convlstm.scheduler import Scheduler
 from convlstm.ui.page import LAUNCH_OPTIONS, build_page
 
@@ -59,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
 
+    keep_freed_memory()
     scheduler = Scheduler(device, Limits(active_runs=flags.max_runs))
     page = build_page(scheduler)
     page.launch(
@@ -104,4 +105,5 @@ if __name__ == "__main__":
     sys.exit(main())
 else:
     # `gradio playground.py` and Hugging Face Spaces look for this name.
+    keep_freed_memory()
     demo = build_page(Scheduler(pick_device("auto")))

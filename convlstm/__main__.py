@@ -1,4 +1,4 @@
-"""The command line: python -m convlstm train | evaluate | predict."""
+"""The command line: python -m convlstm train | evaluate | predict | benchmark."""
 
 import argparse
 import inspect
@@ -14,14 +14,18 @@ from convlstm.checkpoint import CheckpointError
 from convlstm.checks import SettingError
 from convlstm.cli import (
     INTERRUPTED,
+    MAX_REPEATS,
     MAX_SEQUENCES,
     MAX_TEST_SEED,
     UsageError,
+    compare_speed,
     evaluate,
     predict,
     train,
 )
+from convlstm.contestants import CONTESTANTS, SIZES
 from convlstm.data import SquaresConfig
+from convlstm.devices import keep_freed_memory
 from convlstm.predictor import ModelConfig
 from convlstm.presets import PRESETS
 from convlstm.training import HORIZON, SETTING_NAMES, TrainConfig, settings_of
@@ -40,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     try:
         flags = _parser().parse_args(arguments)
+        keep_freed_memory()
         return flags.command(flags)
     except (UsageError, SettingError, CheckpointError) as error:
         message = str(error)
@@ -95,6 +100,15 @@ def _parser() -> argparse.ArgumentParser:
             help="draw a trained model's prediction of a fresh sequence",
             description="Draw the frames that a checkpoint's model sees, the true next one and the "
             "predicted one, as pictures and as a GIF.",
+            allow_abbrev=False,
+        )
+    )
+    _add_benchmark(
+        commands.add_parser(
+            "benchmark",
+            help="time a training step beside the other ways to do it",
+            description="Time this project's training step in turns with a plain loop, the same "
+            "compiled, Keras where it is installed, and the convolutions alone. Takes minutes.",
             allow_abbrev=False,
         )
     )
@@ -184,6 +198,40 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     )
     _add_seed(parser)
     _add_device(parser)
+
+
+def _add_benchmark(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=compare_speed)
+    parser.add_argument(
+        "--size",
+        action="append",
+        choices=SIZES,
+        help="how large the network is, again for several [all but tiny]",
+    )
+    parser.add_argument(
+        "--row",
+        action="append",
+        choices=CONTESTANTS,
+        metavar="NAME",
+        help="time only this row, again for several: " + "; ".join(CONTESTANTS),
+    )
+    parser.add_argument(
+        "--repeats",
+        type=_number_or_text,
+        metavar="N",
+        help=f"timed steps of each row, 1 to {MAX_REPEATS} [by size]",
+    )
+    parser.add_argument(
+        "--scaling",
+        type=Path,
+        metavar="FILE",
+        help="instead, time this project over T, H x W, hidden channels and batch, fit the "
+        "exponents, and draw the picture there",
+    )
+    _add_device(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON record a row instead of tables"
+    )
 
 
 def _add_checkpoint(parser: argparse.ArgumentParser) -> None:

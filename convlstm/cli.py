@@ -1,4 +1,4 @@
-"""What the commands `train`, `evaluate` and `predict` do; `convlstm.__main__` reads their flags.
+"""What the commands do; `convlstm.__main__` reads their flags.
 
 Axes: B batch, T time (frames), H height (px), W width (px). Intensities in [0, 1].
 """
@@ -11,15 +11,17 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from convlstm.benchmark import benchmark, table
 from convlstm.checkpoint import load_model, read_checkpoint, resume, save_checkpoint
 from convlstm.checks import check_integer
+from convlstm.contestants import SIZES
 from convlstm.costs import training_chunk
 from convlstm.data import CONTEXT_FRAMES, Squares, SquaresConfig, sample_squares
 from convlstm.devices import pick_device
@@ -34,6 +36,7 @@ from convlstm.metrics import (
 from convlstm.predictor import NextFramePredictor
 from convlstm.presets import PRESETS
 from convlstm.render import article_outputs, losses_csv, write_files
+from convlstm.scaling import describe, draw, scaling
 from convlstm.terminal import (
     ProgressBar,
     black_warning,
@@ -56,6 +59,7 @@ from convlstm.training import (
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 CHECKPOINT_NAME = "checkpoint.safetensors"
 MAX_SEQUENCES = 10_000
+MAX_REPEATS = 1000
 # Of the 2**32 seeds of a generator, training draws sequences from the upper half; the held-out set
 # and the page's samples have theirs near the end of the lower half, whose beginning is for tests.
 MAX_TEST_SEED = 2**30 - 1
@@ -139,6 +143,32 @@ def predict(flags: argparse.Namespace) -> int:
     predicted = load_model(checkpoint, device).predict(_context(squares).to(device), 1)
     _draw(squares, predicted, [], flags.out)
     print(f"Saved to {flags.out}.")
+    return 0
+
+
+def compare_speed(flags: argparse.Namespace) -> int:
+    """Time the contestants of the benchmark, or how this project's step grows."""
+    device = _device(flags.device)
+    if flags.scaling:
+        _check_writable(flags.scaling.parent)
+        sweeps = scaling(device)
+        if flags.json:
+            for sweep in sweeps:
+                print_json(asdict(sweep))
+        else:
+            print(describe(sweeps))
+        draw(sweeps, flags.scaling)
+        return 0
+    repeats = None
+    if flags.repeats is not None:
+        repeats = check_integer("repeats", flags.repeats, 1, MAX_REPEATS)
+    for size in flags.size or [name for name in SIZES if name != "tiny"]:
+        rows = benchmark(size, names=flags.row, device=str(device), repeats=repeats)
+        if flags.json:
+            for row in rows:
+                print_json({"size": size, **asdict(row)})
+        else:
+            print(table(size, rows), flush=True)
     return 0
 
 

@@ -61,14 +61,19 @@ def state_elements(scene: SquaresConfig, model: ModelConfig) -> int:
 
 def training_chunk(config: "TrainConfig") -> int:
     """Return how many sequences one piece of a training step holds."""
-    by_flop = _PIECE_GFLOP / (3 * forward_gflop(config.scene, config.model))
-    by_elements = _PIECE_ELEMENTS / state_elements(config.scene, config.model)
-    return max(1, min(config.batch_size, int(by_flop), int(by_elements)))
+    return max(1, min(config.batch_size, int(_sequences_in_a_piece(config))))
 
 
 def evaluation_chunk(config: "TrainConfig") -> int:
     """Return how many held-out sequences one piece of an evaluation holds."""
-    return 3 * training_chunk(config)  # a forward pass is a third of a training step
+    return max(1, int(3 * _sequences_in_a_piece(config)))  # a third of a training step's work
+
+
+def _sequences_in_a_piece(config: "TrainConfig") -> float:
+    """Count the sequences that may be trained on in one piece."""
+    by_flop = _PIECE_GFLOP / (3 * forward_gflop(config.scene, config.model))
+    by_elements = _PIECE_ELEMENTS / state_elements(config.scene, config.model)
+    return min(by_flop, by_elements)
 
 
 def estimate(config: "TrainConfig", precision: str, slowdown: float = 1.0) -> Cost:

@@ -159,8 +159,9 @@ class NextFramePredictor(nn.Module):
         check_positive("horizon", horizon)
         frames, states, predicted = context, None, []
         for _ in range(horizon):
-            values, states = self(frames, states)
-            frames = self.intensities(values[:, -1:].float()).clamp(0, 1)
+            hidden, states = self.convlstm(frames, states)
+            values = self.head(hidden[:, -1])  # what follows the newest frame, and no other
+            frames = self.intensities(values.float()).clamp(0, 1)[:, None]
             predicted.append(frames)
         return torch.cat(predicted, 1)
 

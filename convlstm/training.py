@@ -72,10 +72,10 @@ class TrainConfig:
 
     scene: SquaresConfig = field(default_factory=SquaresConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    epochs: int = 200
+    epochs: int = 220
     batches_per_epoch: int = 1
-    batch_size: int = 4
-    learning_rate: float = 0.02
+    batch_size: int = 3
+    learning_rate: float = 0.025
     schedule: Schedule = "onecycle"
     loss: str = "bce"
     targets: Targets = "all"
@@ -83,7 +83,7 @@ class TrainConfig:
     precision: Precision = "auto"
     seed: int = 0
     stop_below: float = 0.0
-    evaluate_every: int = 20
+    evaluate_every: int = 30
 
     def __post_init__(self) -> None:
         """Check every field.

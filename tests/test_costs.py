@@ -54,7 +54,7 @@ def test_state_elements_are_the_values_of_h():
 @pytest.mark.parametrize("config", [LARGEST, SMALLEST, *(p.config for p in PRESETS.values())])
 def test_a_piece_holds_at_least_one_sequence_and_at_most_the_batch(config):
     assert 1 <= training_chunk(config) <= config.batch_size
-    assert evaluation_chunk(config) == 3 * training_chunk(config)
+    assert evaluation_chunk(config) >= training_chunk(config)
 
 
 def test_a_large_setting_is_cut_finer_than_a_small_one():

@@ -1,0 +1,113 @@
+"""The benchmark runs whole at its smallest size; what it prints of time is not asserted."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from convlstm.__main__ import main
+from convlstm.benchmark import Row, _row, _Worker, installed, table
+from convlstm.contestants import CONTESTANTS, PLAIN, SIZES, Size
+
+ROOT = Path(__file__).parents[1]
+CPU = torch.device("cpu")
+EAGER = [name for name in CONTESTANTS if "compiled" not in name and "Keras" not in name]
+
+
+def test_the_tiny_benchmark_prints_a_whole_row_for_each_contestant(capsys):
+    rows = [PLAIN, "this project, float32", "convolutions alone, float32"]
+    flags = [flag for row in rows for flag in ("--row", row)]
+    assert main(["benchmark", "--size", "tiny", "--repeats", "2", "--json", *flags]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["name"] for row in found] == rows
+    for row in found:
+        assert row["error"] == ""
+        assert all(row[name] is not None for name in Row.__dataclass_fields__)
+    assert found[0]["ratio"] == 1
+    assert found[2]["ceiling_share"] == 1
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_a_contestant_trains_and_predicts(name):
+    contestant = CONTESTANTS[name](SIZES["tiny"], CPU)
+    contestant.forward()
+    contestant.train()
+    contestant.train()
+
+
+def test_all_torch_contestants_learn_one_function():
+    """With one set of weights they predict the same: what is timed is the same work."""
+    plain = CONTESTANTS[PLAIN](SIZES["tiny"], CPU)
+    ours = CONTESTANTS["this project, float32"](SIZES["tiny"], CPU)
+    reference = CONTESTANTS["this project's reference, float32"](SIZES["tiny"], CPU)
+    with torch.no_grad():
+        for other in (ours, reference):
+            for theirs, mine in zip(
+                plain.model.parameters(), other.model.parameters(), strict=True
+            ):
+                mine.copy_(theirs)
+        expected = plain.model(plain.x)
+    for other in (ours, reference):
+        torch.testing.assert_close(other.model(other.x), expected)
+
+
+def test_the_arithmetic_is_what_torch_counts():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    size = Size(2, 3, 8, 1, 4, 2, 3, repeats=1)
+    contestant = CONTESTANTS["this project's reference, float32"](size, CPU)
+    contestant.model.head = torch.nn.Identity()
+    with FlopCounterMode(display=False) as counter:
+        hidden = contestant.model.read(contestant.x)
+    assert counter.get_total_flops() == size.flop(training=False)
+    with FlopCounterMode(display=False) as counter:
+        hidden.sum().backward()
+    assert counter.get_total_flops() == size.flop(training=True) - size.flop(training=False)
+
+
+def test_a_contestant_that_fails_is_a_row_with_its_reason():
+    worker = _Worker(PLAIN, None)
+    worker.error = "RuntimeError: no compiler"
+    row = _row(worker, {PLAIN: worker}, SIZES["tiny"])
+    assert (row.train_ms, row.error) == (None, "RuntimeError: no compiler")
+    assert "no compiler" in table("tiny", [row])
+
+
+def test_only_what_is_installed_takes_part(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not [name for name in installed() if "Keras" in name]
+    assert PLAIN in installed()
+
+
+@pytest.mark.parametrize("repeats", ["0", "1001", "many"])
+def test_a_wrong_number_of_repeats_is_refused(repeats, capsys):
+    assert main(["benchmark", "--size", "tiny", "--repeats", repeats]) == 2
+    assert "repeats" in capsys.readouterr().err
+
+
+def test_scaling_fits_and_draws(tmp_path, capsys, monkeypatch):
+    from convlstm import scaling
+
+    sweeps = {"frames": (2, 4), "side": (8, 16), "batch": (1, 2), "hidden_channels": (2, 4)}
+    monkeypatch.setattr(scaling, "_SWEEPS", sweeps)
+    file = tmp_path / "scaling.png"
+    assert main(["benchmark", "--scaling", str(file)]) == 0
+    assert file.read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out.count("\n") == 5
+
+
+def test_freed_memory_is_kept_where_glibc_is(capfd):
+    """In a process of its own: it concerns all of its memory."""
+    code = (
+        "import platform, resource, torch; from convlstm.devices import keep_freed_memory;"
+        "kept = keep_freed_memory(); assert kept == (platform.libc_ver()[0] == 'glibc');"
+        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt;"
+        "use = lambda times: any(torch.ones(2**22) is None for _ in range(times));"
+        "use(3); before = faults(); use(50);"
+        "assert not kept or faults() - before < 4096"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=120)
+    assert (done.returncode, capfd.readouterr().err) == (0, "")
