@@ -200,9 +200,9 @@ def _go_back(
     d_weight_h = torch.zeros_like(weight_h, dtype=torch.float32)
     d_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
     d_peephole = None if peephole is None else torch.zeros_like(peephole, dtype=torch.float32)
-    # d_i and the others are for the values before the activation.
-    d_i, d_f, d_g, d_o, new, through_c, product = _frames(7, B, C, H, W, x.dtype).unbind()
-    d_gates = _frames(1, B, 4 * C, H, W, x.dtype)[0]
+    d_gates = _frames(1, B, 4 * C, H, W, x.dtype)[0]  # of the values before the activation
+    d_i, d_f, d_g, d_o = d_gates.chunk(4, 1)
+    new, through_c, product = _frames(3, B, C, H, W, x.dtype).unbind()
     d_h = None
     d_c = through_c.zero_() if d_c is None else through_c.copy_(d_c)
     for t in reversed(range(T)):
@@ -224,8 +224,6 @@ def _go_back(
             d_peephole += _peephole_gradient(d_i, d_f, d_o, before, c)
             if before is not None:
                 d_c.addcmul_(d_i, peephole[0]).addcmul_(d_f, peephole[1])
-        for gate, values in zip(d_gates.chunk(4, 1), (d_i, d_f, d_g, d_o), strict=True):
-            gate.copy_(values)
         if bias is not None:
             # Apart: asked for with the weights' gradient, it doubles that one's time in float32.
             d_bias += d_gates.sum((0, 2, 3))

@@ -15,7 +15,12 @@ from convlstm.training import resolve_precision
 # From a step that is long enough for its own arithmetic to count, one size at a time.
 _BASE = replace(SIZES["article"], batch=4, frames=8, hidden_channels=32)
 _SWEEPS: dict[str, tuple[int, ...]] = {
-    "frames": (4, 8, 16, 32),
+    "frames": (
+        8,
+        16,
+        32,
+        64,
+    ),  # of few frames the first, with no state to convolve, is a large part
     "side": (32, 48, 64, 96),
     "batch": (2, 4, 8, 16),
     "hidden_channels": (16, 32, 64, 128),

@@ -72,10 +72,10 @@ class TrainConfig:
 
     scene: SquaresConfig = field(default_factory=SquaresConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    epochs: int = 220
+    epochs: int = 200
     batches_per_epoch: int = 1
-    batch_size: int = 3
-    learning_rate: float = 0.025
+    batch_size: int = 4
+    learning_rate: float = 0.02
     schedule: Schedule = "onecycle"
     loss: str = "bce"
     targets: Targets = "all"

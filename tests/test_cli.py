@@ -48,7 +48,7 @@ OTHER_SETTINGS = {
     "forget_bias": 0.5,
     "epochs": 1,
     "batches_per_epoch": 2,
-    "batch_size": 2,
+    "batch_size": 3,
     "learning_rate": 1e-4,
     "schedule": "constant",
     "loss": "l1",
