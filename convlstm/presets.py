@@ -25,8 +25,8 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     "quick": Preset(
         "Quick start",
-        "Learns in seconds: the 5x5 kernel reaches as far as the square moves; eight channels "
-        "halve the time of sixteen, and batches of four learn most in it.",
+        "Learns in seconds: the 5x5 kernel reaches as far as the square moves, and eight channels "
+        "take half the time of sixteen.",
         TrainConfig(),
     ),
     "article": Preset(

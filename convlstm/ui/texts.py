@@ -423,8 +423,7 @@ CHINESE: dict[str, str] = {
     "preset article": "原文的配方",
     "preset too-fast": "对卷积核来说太快",
     "preset deep": "又深又慢",
-    "sentence quick": "几秒钟就能学会：5x5 卷积核跟得上方块；"
-    "八个通道只需十六个通道一半的时间，每批四个序列学得最快。",
+    "sentence quick": "几秒钟就能学会：5x5 卷积核跟得上方块；八个通道只需十六个通道一半的时间。",
     "sentence article": "单层 3x3，只对最后一帧算 MSE：100 轮之后，SSIM 仍不如全黑帧。",
     "sentence too-fast": "会失败：方块每帧最多移动 4 像素，3x3 卷积核只传 1 像素。"
     "把卷积核改为 7、层数改为 2 再训练。",
