@@ -72,7 +72,7 @@ class TrainConfig:
 
     scene: SquaresConfig = field(default_factory=SquaresConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    epochs: int = 200
+    epochs: int = 260
     batches_per_epoch: int = 1
     batch_size: int = 4
     learning_rate: float = 0.02
