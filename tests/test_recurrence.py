@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from convlstm import recurrence_cpu
+from convlstm import kernels_cpu, recurrence_cpu
 from convlstm.recurrence import Weights, reference_scan, scan
 
 # T, B, in, C, H, kernel, first state, bias, peephole. W is H + 1.
@@ -167,7 +167,7 @@ def test_without_onednn_the_reference_is_taken(monkeypatch):
     monkeypatch.setattr(torch._C, "_get_mkldnn_enabled", lambda: False)
     assert not recurrence_cpu.is_supported(x, torch.float32)
     monkeypatch.undo()
-    monkeypatch.setattr(recurrence_cpu, "_FOUND", False)
+    monkeypatch.setattr(kernels_cpu, "_FOUND", False)
     assert not recurrence_cpu.is_supported(x, torch.float32)
 
 
