@@ -32,7 +32,7 @@ class Row:
         train_spread: the middle half of the training steps, over the median.
         forward_ms: a forward pass without gradients, median, ms.
         sequences_per_second: in training.
-        ratio: the plain loop's training step over this one.
+        ratio: the plain loop's training step over this one, median over the turns.
         gflops: arithmetic of the convolutions in training, GFLOP/s.
         ceiling_share: the convolutions' time alone, in this precision, over this training step.
         peak_mib: memory that building and training took, MiB.
@@ -199,11 +199,14 @@ def _row(worker: _Worker, by_name: dict[str, _Worker], size: Size) -> Row:
         return Row(worker.name, error=worker.error)
     precision = worker.name.rpartition(", ")[2]
 
-    def over(name: str) -> float | None:
-        other = by_name[name].median("train") if name in by_name else None
-        return None if other is None else other / train
-
     times = worker.seconds["train"]
+
+    def over(name: str) -> float | None:
+        """Compare with another contestant, turn by turn: the machine's speed cancels out."""
+        others = by_name[name].seconds["train"] if name in by_name else []
+        ratios = [other / mine for other, mine in zip(others, times, strict=False)]
+        return statistics.median(ratios) if ratios else None
+
     quarters = statistics.quantiles(times, n=4) if len(times) > 1 else times * 3
     return Row(
         worker.name,

@@ -65,7 +65,7 @@ class Size:
 
 SIZES = {
     "tiny": Size(2, 3, 16, 1, 4, 1, 3, repeats=3),
-    "article": Size(8, 9, 64, 1, 16, 1, 3, repeats=15),
+    "article": Size(8, 9, 64, 1, 16, 1, 3, repeats=40),
     "wide": Size(8, 9, 32, 16, 64, 2, 5, repeats=7),
     "moving-mnist": Size(16, 20, 16, 16, 128, 4, 5, repeats=3),
 }

@@ -25,8 +25,8 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     "quick": Preset(
         "Quick start",
-        "Learns in seconds: the 5x5 kernel reaches as far as the square moves, and eight channels "
-        "take half the time of sixteen.",
+        "Learns in seconds. A 3x3 kernel never would; 16 channels take 2.3 times as long, "
+        "batches of 8 1.7 times, float32 1.6 times, half the rate 2.5 times.",
         TrainConfig(),
     ),
     "article": Preset(

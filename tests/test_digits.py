@@ -1,0 +1,152 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from convlstm.checks import SettingError
+from convlstm.digits import DIGIT_SIZE, DigitsConfig, paste, read_digits, sample_digits
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def transcription(pictures, xs, ys, angles, num_frames):
+    """The protocol of Srivastava et al. 2015 for one sequence, word for word."""
+    frames = np.zeros((num_frames, 64, 64), dtype=np.uint8)
+    for picture, x, y, angle in zip(pictures, xs, ys, angles, strict=True):
+        vx, vy = math.cos(angle), math.sin(angle)
+        for t in range(num_frames):
+            x += 0.1 * vx
+            y += 0.1 * vy
+            if x <= 0:
+                x = 0
+                vx = -vx
+            if x >= 1:
+                x = 1
+                vx = -vx
+            if y <= 0:
+                y = 0
+                vy = -vy
+            if y >= 1:
+                y = 1
+                vy = -vy
+            top, left = int(36 * y), int(36 * x)
+            for row in range(28):
+                for column in range(28):
+                    seen = frames[t, top + row, left + column]
+                    frames[t, top + row, left + column] = max(seen, picture[row, column])
+    return frames
+
+
+def test_sequences_equal_a_literal_transcription_of_the_protocol():
+    digits = read_digits("test")
+    sequences = sample_digits(DigitsConfig(), digits, 8, 20, generator(3))
+    draws = generator(3)
+    chosen = torch.randint(len(digits), (8, 2), generator=draws)
+    x, y, turn = torch.rand(3, 8, 2, generator=draws, dtype=torch.float64)
+    for b in range(8):
+        expected = transcription(
+            digits[chosen[b]].numpy(),
+            x[b].tolist(),
+            y[b].tolist(),
+            (2 * math.pi * turn[b]).tolist(),
+            20,
+        )
+        assert np.array_equal(sequences[b, :, 0].numpy(), expected.astype(np.float32) / 255)
+
+
+def test_a_batch_has_the_stated_shape_type_and_range():
+    config = DigitsConfig(canvas=40, num_digits=3)
+    sequences = sample_digits(config, read_digits("test"), 5, 7, generator())
+    assert sequences.shape == (5, 7, 1, 40, 40)
+    assert sequences.dtype == torch.float32
+    assert sequences.min() == 0
+    assert 0.9 < sequences.max() <= 1
+
+
+def test_splits_have_their_sizes_and_share_no_digit():
+    splits = {name: read_digits(name) for name in ("train", "validation", "test")}
+    assert {name: tuple(s.shape) for name, s in splits.items()} == {
+        "train": (55_000, 28, 28),
+        "validation": (5_000, 28, 28),
+        "test": (10_000, 28, 28),
+    }
+    seen = set()
+    for digits in splits.values():
+        pictures = {picture.numpy().tobytes() for picture in digits}
+        assert not pictures & seen
+        seen |= pictures
+
+
+def test_the_digits_are_those_of_mnist():
+    # The mean and standard deviation by which everybody normalises MNIST's training digits.
+    pixels = torch.cat([read_digits("train"), read_digits("validation")]).double() / 255
+    assert round(pixels.mean().item(), 4) == 0.1307
+    assert round(pixels.std().item(), 4) == 0.3081
+
+
+def test_an_unknown_split_is_refused():
+    with pytest.raises(SettingError, match="split is 'all': must be one of train, validation, tes"):
+        read_digits("all")
+
+
+def test_the_same_seed_draws_the_same_and_another_seed_other_sequences():
+    def draw(seed):
+        return sample_digits(DigitsConfig(), read_digits("test"), 2, 3, generator(seed))
+
+    assert torch.equal(draw(1), draw(1))
+    assert not torch.equal(draw(1), draw(2))
+
+
+def test_the_global_random_state_is_left_alone():
+    before = torch.get_rng_state()
+    sample_digits(DigitsConfig(flips=True), read_digits("test"), 2, 3, generator())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_flips_mirror_whole_sequences_and_change_nothing_else():
+    digits = read_digits("test")
+    plain = sample_digits(DigitsConfig(), digits, 64, 4, generator())
+    flipped = sample_digits(DigitsConfig(flips=True), digits, 64, 4, generator())
+    kinds = [plain, plain.flip(-1), plain.flip(-2), plain.flip(-1, -2)]
+    matches = torch.stack([(kind == flipped).flatten(1).all(1) for kind in kinds])  # (4, 64)
+    assert (matches.sum(0) >= 1).all()
+    assert (matches.sum(1) >= 4).all()  # a quarter of the 64 each, about
+
+
+def test_a_resting_digit_stays_and_a_fast_one_stays_on_the_canvas():
+    digits = read_digits("test")
+    resting = sample_digits(DigitsConfig(speed=0), digits, 4, 5, generator())
+    assert torch.equal(resting[:, :1].expand_as(resting), resting)
+    fast = sample_digits(DigitsConfig(canvas=32, num_digits=1, speed=8), digits, 16, 9, generator())
+    assert torch.allclose(fast.sum((2, 3, 4)), fast[:, :1].sum((2, 3, 4)), rtol=1e-5)
+
+
+def test_a_large_batch_is_what_its_parts_would_be():
+    # 500 are drawn at once; the seam must not show.
+    config, digits = DigitsConfig(), read_digits("test")
+    sequences = sample_digits(config, digits, 502, 2, generator())
+    assert all(frame.any() for frame in sequences.flatten(0, 1))
+    draws = generator()
+    chosen = torch.randint(len(digits), (502, 2), generator=draws)
+    corner = torch.zeros(1, 1, 1, 2, dtype=torch.int32)
+    last = paste(digits[chosen[501:, :1]], corner, config)
+    assert last[0, 0, :DIGIT_SIZE, :DIGIT_SIZE].equal(digits[chosen[501, 0]])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"canvas": 31}, "canvas is 31: must be a whole number from 32 to 128."),
+        ({"num_digits": 0}, "num_digits is 0: must be a whole number from 1 to 3."),
+        ({"speed": -1}, "speed is -1: must be a number from 0 to 8."),
+        ({"speed": math.nan}, "speed is nan: must be a number from 0 to 8."),
+        ({"flips": 1}, "flips is 1: must be true or false."),
+    ],
+)
+def test_a_setting_outside_its_range_is_refused(settings, message):
+    with pytest.raises(SettingError) as caught:
+        DigitsConfig(**settings)
+    assert str(caught.value) == message
