@@ -5,13 +5,14 @@ Axes: B batch, T time (frames), C channels, H height (px), W width (px). A state
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convlstm.recurrence import State, Weights, scan, step
+from convlstm.recurrence import Scanner, State, Weights, step
 
 
 class ConvLSTMCell(nn.Module):
@@ -109,7 +110,7 @@ class ConvLSTMCell(nn.Module):
         Raises:
             ValueError: x or the state has another shape.
         """
-        self._check(x, state)
+        self.check(x, state)
         return step(x, state, self.weights)
 
     @property
@@ -117,23 +118,12 @@ class ConvLSTMCell(nn.Module):
         """The parameters, as the functions of `recurrence` take them."""
         return Weights(self.gates.weight, self.gates.bias, self.peephole)
 
-    def scan(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Read a sequence of frames.
-
-        Args:
-            x: frames, (T, B, in_channels, H, W), T of 1 or more.
-            state: previous (h, c), each (B, hidden_channels, H, W); None means zeros.
-
-        Returns:
-            h after every frame, (T, B, hidden_channels, H, W), and the last (h, c).
+    def check(self, x: Tensor, state: State | None) -> None:
+        """Refuse a frame or a state that does not fit.
 
         Raises:
-            ValueError: a frame or the state has another shape.
+            ValueError: x or the state has another shape.
         """
-        self._check(x[0], state)
-        return scan(x, state, self.weights)
-
-    def _check(self, x: Tensor, state: State | None) -> None:
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ValueError(
                 f"x has shape {tuple(x.shape)}: must be (B, in_channels={self.in_channels}, H, W)."
@@ -253,6 +243,22 @@ class ConvLSTM(nn.Module):
         Raises:
             ValueError: x is not 5-D, has no frames or other channels, or states do not fit.
         """
+        return self.unroll()(x, states)
+
+    def unroll(self) -> Callable[..., tuple[Tensor, list[State]]]:
+        """Return `forward` for several calls with the same weights and one backward pass.
+
+        For rollouts, which call frame by frame: on a CPU the weights are made ready once and their
+        gradients added up once, not at every call.
+        """
+        return partial(self._read, [Scanner(cell.weights) for cell in self.cells])
+
+    def _read(
+        self,
+        scanners: list[Scanner],
+        x: Tensor,
+        states: Sequence[State | None] | None = None,
+    ) -> tuple[Tensor, list[State]]:
         if x.ndim != 5 or x.shape[2] != self.in_channels:
             axes = "(B, T" if self.batch_first else "(T, B"
             expected = f"{axes}, in_channels={self.in_channels}, H, W)"
@@ -266,14 +272,19 @@ class ConvLSTM(nn.Module):
             raise ValueError(f"states has {len(states)} entries: must be {len(self.cells)}.")
 
         last_states: list[State] = []
+
+        def scan(cell: int, frames: Tensor) -> Tensor:
+            self.cells[cell].check(frames[0], states[cell])
+            outputs, state = scanners[cell](frames, states[cell])
+            last_states.append(state)
+            return outputs
+
         directions = 2 if self.bidirectional else 1
         for layer in range(self.num_layers):
             first = layer * directions
-            outputs, state = self.cells[first].scan(frames, states[first])
-            last_states.append(state)
+            outputs = scan(first, frames)
             if self.bidirectional:
-                backward, state = self.cells[first + 1].scan(frames.flip(0), states[first + 1])
-                last_states.append(state)
+                backward = scan(first + 1, frames.flip(0))
                 outputs = torch.cat((outputs, backward.flip(0)), 2)
             if self.residual and layer > 0:
                 outputs = outputs + frames

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convlstm import recurrence_cpu
+from convlstm.packed_cpu import PackedWeights
 
 State = tuple[Tensor, Tensor]
 
@@ -77,14 +78,35 @@ def reference_scan(x: Tensor, state: State | None, weights: Weights) -> tuple[Te
 
 def scan(x: Tensor, state: State | None, weights: Weights) -> tuple[Tensor, State]:
     """Do what `reference_scan` does, in the fastest way there is for these tensors."""
-    if x.device.type != "cpu":
-        return reference_scan(x, state, weights)
-    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-    if not recurrence_cpu.is_supported(x, dtype):
-        return reference_scan(x, state, weights)
-    h, c = state or (None, None)
-    outputs, c = recurrence_cpu.Scan.apply(_again, dtype, x, h, c, *weights)
-    return outputs, (outputs[-1], c)
+    return Scanner(weights)(x, state)
+
+
+class Scanner:
+    """A `scan` for several calls with the same weights, and one backward pass through them all.
+
+    A rollout calls frame by frame; what can be shared between its calls is.
+
+    Args:
+        weights: the cell's; not to be changed before the backward pass.
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
+        self._shared = PackedWeights(*weights)
+
+    def __call__(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """Read frames as `reference_scan` does."""
+        if x.device.type != "cpu":
+            return reference_scan(x, state, self._weights)
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        if not recurrence_cpu.is_supported(x, dtype):
+            return reference_scan(x, state, self._weights)
+        h, c = state or (None, None)
+        shared = self._shared
+        outputs, c = recurrence_cpu.Scan.apply(
+            _again, dtype, shared, shared.token, x, h, c, *self._weights
+        )
+        return outputs, (outputs[-1], c)
 
 
 def _again(x: Tensor, h: Tensor | None, c: Tensor | None, *weights: Tensor | None) -> State:

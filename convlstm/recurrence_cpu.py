@@ -8,6 +8,7 @@ What it does is in `recurrence.step`, which it is tested against; this is how it
   over contiguous memory only, and a channels-last gate is 4C apart (a strided sigmoid costs eight
   times a contiguous one).
 - The backward pass writes into the same few buffers for every frame, which stay in the cache.
+- The weights' gradients are computed for as many frames at once as the cache holds.
 
 Axes: T time (frames), B batch, C channels, H height (px), W width (px). Tensors of frames have
 these axes in this order, and memory in the order (T, B, H, W, C).
@@ -20,7 +21,8 @@ import torch
 from torch import Tensor
 
 from convlstm import kernels_cpu
-from convlstm.kernels_cpu import Convolution, channels_last, empty_frames, identity, tanh
+from convlstm.kernels_cpu import channels_last, empty_frames, identity, tanh
+from convlstm.packed_cpu import TOGETHER, Packed, PackedWeights
 
 
 def is_supported(x: Tensor, dtype: torch.dtype) -> bool:
@@ -34,11 +36,13 @@ def is_supported(x: Tensor, dtype: torch.dtype) -> bool:
 
 
 class Scan(torch.autograd.Function):
-    """Reads a sequence: (again, dtype, x, h, c, gates, bias, peephole) to (outputs, c).
+    """Reads a sequence.
 
-    `again` is the same function by differentiable operations, for gradients of gradients; dtype is
-    what to compute in. x is (T, B, in, H, W); h and c are (B, C, H, W), or both None; the weights
-    are as in `recurrence.Weights`. outputs are (T, B, C, H, W).
+    From (again, dtype, shared, token, x, h, c, gates, bias, peephole) to (outputs, c): `again` is
+    the same function by differentiable operations, for gradients of gradients; dtype is what to
+    compute in; shared holds the weights and gathers their gradients, and token is its token. x is
+    (T, B, in, H, W); h and c are (B, C, H, W), or both None; the weights are as in
+    `recurrence.Weights`. outputs are (T, B, C, H, W).
     """
 
     @staticmethod
@@ -46,14 +50,19 @@ class Scan(torch.autograd.Function):
         ctx: torch.autograd.function.FunctionCtx,
         again: Callable,
         dtype: torch.dtype,
+        shared: PackedWeights,
+        token: Tensor | None,
         *tensors: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Read the frames."""
         keep = any(ctx.needs_input_grad)
-        inputs = _Inputs.made(dtype, *tensors)
-        outputs, steps = _read(inputs, keep=keep)
+        inputs = _Inputs.made(dtype, *tensors[:3])
+        _, B, _, H, W = inputs.x.shape
+        packed = shared.packed(dtype, B, H, W)
+        outputs, steps = _read(inputs, packed, keep=keep)
         if keep:
-            ctx.again, ctx.dtype, ctx.inputs, ctx.steps = again, dtype, inputs, steps
+            ctx.again, ctx.dtype, ctx.shared = again, dtype, shared
+            ctx.inputs, ctx.packed, ctx.steps = inputs, packed, steps
             ctx.set_materialize_grads(False)
             ctx.save_for_backward(*tensors, outputs)
         return outputs, steps[-1].c.clone()  # the backward pass needs it as it is
@@ -65,18 +74,34 @@ class Scan(torch.autograd.Function):
         """Go back through the frames."""
         *tensors, outputs = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph: the caller differentiates this again
-            return None, None, *_differentiable(ctx.again, ctx.dtype, tensors, d_outputs, d_c)
-        inputs = ctx.inputs
-        d_x = empty_frames(*inputs.x.shape, ctx.dtype) if ctx.needs_input_grad[2] else None
+            found = _differentiable(ctx.again, ctx.dtype, tensors, d_outputs, d_c)
+            return None, None, None, None, *found
+        wants_weights, wants_x = ctx.needs_input_grad[3:5]
+        d_x = empty_frames(*ctx.inputs.x.shape, ctx.dtype) if wants_x else None
         d_outputs = torch.zeros_like(outputs) if d_outputs is None else channels_last(d_outputs)
-        gradients = _go_back(inputs, outputs, ctx.steps, d_outputs, d_c, d_x)
+        gradients = _go_back(
+            ctx.inputs,
+            ctx.packed,
+            outputs,
+            ctx.steps,
+            d_outputs,
+            d_c,
+            d_x,
+            ctx.shared if wants_weights else None,
+        )
+        d_token = torch.zeros(()) if wants_weights else None  # what comes after it is `shared`'s
         return (
             None,
             None,
+            None,
+            d_token,
             *(
                 None if gradient is None or tensor is None else gradient.to(tensor.dtype)
-                for gradient, tensor in zip(gradients, tensors, strict=True)
+                for gradient, tensor in zip(gradients, tensors[:3], strict=True)
             ),
+            None,
+            None,
+            None,
         )
 
 
@@ -98,39 +123,15 @@ def _differentiable(
 
 
 class _Inputs(NamedTuple):
-    """What a scan reads, in the type to compute in, and apart what one convolution takes."""
+    """What a scan reads, in the type to compute in."""
 
     x: Tensor  # (T, B, in, H, W)
     h: Tensor | None  # (B, C, H, W)
     c: Tensor | None
-    from_x: Convolution  # to the gates, (B, 4C, H, W)
-    from_h: Convolution
-    bias: Tensor | None  # (4C,)
-    peephole: Tensor | None  # (3, C, 1, 1)
 
     @classmethod
-    def made(
-        cls,
-        dtype: torch.dtype,
-        x: Tensor,
-        h: Tensor | None,
-        c: Tensor | None,
-        gates: Tensor,
-        bias: Tensor | None,
-        peephole: Tensor | None,
-    ) -> "_Inputs":
-        x = channels_last(x.detach().to(dtype))
-        _, B, in_channels, H, W = x.shape
-        weight = gates.detach().to(dtype)
-        return cls(
-            x,
-            None if h is None else channels_last(h.detach().to(dtype)),
-            None if c is None else channels_last(c.detach().to(dtype)),
-            Convolution(weight[:, :in_channels], B, H, W),
-            Convolution(weight[:, in_channels:], B, H, W),
-            None if bias is None else bias.detach().to(dtype),
-            None if peephole is None else peephole.detach().to(dtype),
-        )
+    def made(cls, dtype: torch.dtype, *tensors: Tensor | None) -> "_Inputs":
+        return cls(*(None if t is None else channels_last(t.detach().to(dtype)) for t in tensors))
 
 
 class _Step(NamedTuple):
@@ -144,9 +145,10 @@ class _Step(NamedTuple):
     tanh_c: Tensor
 
 
-def _read(inputs: _Inputs, *, keep: bool) -> tuple[Tensor, list[_Step]]:
+def _read(inputs: _Inputs, packed: Packed, *, keep: bool) -> tuple[Tensor, list[_Step]]:
     """Return h after every frame, and every frame's step or only the last one."""
-    x, h, c, from_x, from_h, bias, peephole = inputs
+    x, h, c = inputs
+    from_x, from_h, bias, peephole = packed
     T, B, _, H, W = x.shape
     C = from_h.weight.shape[1]
     outputs = empty_frames(T, B, C, H, W, x.dtype)
@@ -180,21 +182,19 @@ def _read(inputs: _Inputs, *, keep: bool) -> tuple[Tensor, list[_Step]]:
 
 def _go_back(
     inputs: _Inputs,
+    packed: Packed,
     outputs: Tensor,
     steps: list[_Step],
     d_outputs: Tensor,
     d_c: Tensor | None,
     d_x: Tensor | None,
+    shared: PackedWeights | None,
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradients of x (d_x, filled where it is wanted), h, c and the weights."""
+    """Return the gradients of x (d_x, filled where it is wanted), h and c; give shared the rest."""
     T, B, C, H, W = outputs.shape
-    x, first_h, first_c, from_x, from_h, bias, peephole = inputs
-    # In float32, over all frames.
-    d_weight_x = torch.zeros_like(from_x.weight, dtype=torch.float32)
-    d_weight_h = torch.zeros_like(from_h.weight, dtype=torch.float32)
-    d_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
-    d_peephole = None if peephole is None else torch.zeros_like(peephole, dtype=torch.float32)
-    d_gates = empty_frames(1, B, 4 * C, H, W, x.dtype)[0]  # of the values before the activation
+    x, first_h, first_c = inputs
+    from_x, from_h, _, peephole = packed
+    together = min(T, max(1, TOGETHER // (4 * outputs[0].nbytes)))  # frames
     d_i, d_f, d_g, d_o, new, through_c, product = empty_frames(7, B, C, H, W, x.dtype).unbind()
     d_h = None
     d_c = through_c.zero_() if d_c is None else through_c.copy_(d_c)
@@ -214,23 +214,32 @@ def _go_back(
             _sigmoid_backward(torch.mul(d_c, before, out=product), f, grad_input=d_f)
             d_c.mul_(f)
         if peephole is not None:
-            d_peephole += _peephole_gradient(d_i, d_f, d_o, before, c)
+            if shared is not None:
+                shared.add_peephole(_peephole_gradient(d_i, d_f, d_o, before, c))
             if before is not None:
                 d_c.addcmul_(d_i, peephole[0]).addcmul_(d_f, peephole[1])
-        for gate, values in zip(d_gates.chunk(4, 1), (d_i, d_f, d_g, d_o), strict=True):
+        place = t % together  # so that the group that ends with frame 0 is a whole one
+        if place == together - 1 or t == T - 1:
+            # Gradients of the gates before their activation, for as many frames as go together.
+            d_gates = empty_frames(place + 1, B, 4 * C, H, W, x.dtype)
+        for gate, values in zip(d_gates[place].chunk(4, 1), (d_i, d_f, d_g, d_o), strict=True):
             gate.copy_(values)
-        d_weight, d_frame_bias = from_x.weight_gradient(d_gates, x[t], wants_bias=bias is not None)
-        d_weight_x += d_weight
-        if bias is not None:
-            d_bias += d_frame_bias
+        if t or first_h is not None:
+            d_h = from_h.input_gradient(d_gates[place])
+        if place > 0:
+            continue
+        frames = slice(t, t + len(d_gates))
         if d_x is not None:
-            d_x[t] = from_x.input_gradient(d_gates)
-        h = outputs[t - 1] if t else first_h
-        if h is not None:
-            d_weight_h += from_h.weight_gradient(d_gates, h)[0]
-            d_h = from_h.input_gradient(d_gates)
-    d_weight = torch.cat((d_weight_x, d_weight_h), 1)
-    return d_x, d_h if first_h is not None else None, d_c, d_weight, d_bias, d_peephole
+            d_x[frames] = from_x.input_gradient(d_gates.flatten(0, 1)).unflatten(0, (-1, B))
+        if shared is None:
+            continue
+        if t == 0:  # the state before it came from outside
+            shared.add(packed, d_gates[0], x[0], first_h)
+            frames, d_gates = slice(1, frames.stop), d_gates[1:]
+        if len(d_gates):
+            before = outputs[frames.start - 1 : frames.stop - 1]
+            shared.add(packed, *(part.flatten(0, 1) for part in (d_gates, x[frames], before)))
+    return d_x, d_h if first_h is not None else None, d_c
 
 
 def _peephole_gradient(

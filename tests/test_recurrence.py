@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from convlstm import kernels_cpu, recurrence_cpu
-from convlstm.recurrence import Weights, reference_scan, scan
+from convlstm.recurrence import Scanner, Weights, reference_scan, scan
 
 # T, B, in, C, H, kernel, first state, bias, peephole. W is H + 1.
 CASES = [
@@ -197,3 +197,78 @@ def test_the_reference_is_the_textbook_cell():
     _, first_h, first_c, *_ = draw(CASES[0])
     found = reference_scan(x, (first_h, first_c), Weights(gates, bias, None))[0]
     torch.testing.assert_close(found, torch.stack(outputs))
+
+
+def rollout(read, frames, count):
+    """Read frames, then go on with what came out, frame by frame; return all outputs."""
+    outputs, state = read(frames, None)
+    for _ in range(count):
+        following, state = read(torch.tanh(outputs[-1:, :, :3]), state)
+        outputs = torch.cat([outputs, following])
+    return outputs
+
+
+@pytest.mark.parametrize("peephole", [False, True])
+@pytest.mark.parametrize("size", [(2, 9), (3, 40)])  # of which the larger flushes several times
+def test_a_rollout_with_shared_weights_has_the_reference_s_gradients(size, peephole):
+    (B, side), generator = size, torch.Generator().manual_seed(0)
+    x = torch.randn(4, B, 3, side, side, generator=generator)
+    gates = (torch.randn(64, 19, 3, 3, generator=generator) / 9).requires_grad_()
+    bias = torch.randn(64, generator=generator).requires_grad_()
+    given = [gates, bias]
+    if peephole:
+        given.append(torch.randn(3, 16, 1, 1, generator=generator).requires_grad_())
+    weights = Weights(*given, *[None] * (3 - len(given)))
+    sign = torch.randn(9, B, 16, side, side, generator=generator)
+    results = []
+    for read in (lambda x, state: reference_scan(x, state, weights), Scanner(weights)):
+        outputs = rollout(read, x, 5)
+        results.append([outputs, *torch.autograd.grad((outputs * sign).sum(), given)])
+    for found, expected in zip(*reversed(results), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_backward_pass_that_asks_for_no_weights_leaves_nothing_for_the_next():
+    tensors = draw(CASES[0])
+    x, h, c, *weights = (t if t is None else t.requires_grad_() for t in tensors)
+    scanner = Scanner(Weights(*weights))
+    loss = scanner(x, None if h is None else (h, c))[0].square().sum()
+    torch.autograd.grad(loss, x, retain_graph=True)
+    once = torch.autograd.grad(loss, weights[0], retain_graph=True)[0]
+    twice = torch.autograd.grad(loss, weights[0])[0]
+    torch.testing.assert_close(once, twice, rtol=0, atol=0)
+    fresh = scan(x, None if h is None else (h, c), Weights(*weights))[0].square().sum()
+    torch.testing.assert_close(torch.autograd.grad(fresh, weights[0])[0], once, rtol=0, atol=0)
+
+
+def test_frozen_weights_stay_without_a_gradient():
+    tensors = draw(CASES[0])
+    x, h, c, *weights = tensors
+    x.requires_grad_()
+    outputs, _ = scan(x, None if h is None else (h, c), Weights(*weights))
+    outputs.sum().backward()
+    assert x.grad is not None
+    assert all(w is None or w.grad is None for w in weights)
+
+
+def test_weights_changed_before_the_backward_pass_are_an_error():
+    tensors = draw(CASES[0])
+    x, h, c, *weights = (t if t is None else t.requires_grad_() for t in tensors)
+    outputs, _ = scan(x, None if h is None else (h, c), Weights(*weights))
+    with torch.no_grad():
+        weights[0].add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        outputs.sum().backward()
+
+
+def test_one_scanner_reads_without_and_with_gradients_and_in_two_sizes():
+    (x, _, _, *weights), generator = draw(CASES[0]), torch.Generator().manual_seed(0)
+    weights[0].requires_grad_()
+    scanner = Scanner(Weights(*weights))
+    with torch.no_grad():
+        scanner(x, None)
+    other = torch.randn(3, 2, x.shape[2], 6, 7, generator=generator)
+    loss = scanner(x, None)[0].sum() + scanner(other, None)[0].sum()
+    found = torch.autograd.grad(loss, weights[0])[0]
+    parts = [scan(frames, None, Weights(*weights))[0].sum() for frames in (x, other)]
+    torch.testing.assert_close(found, torch.autograd.grad(sum(parts), weights[0])[0])
