@@ -10,7 +10,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
-from convlstm.checkpoint import CheckpointError
 from convlstm.checks import SettingError
 from convlstm.cli import (
     INTERRUPTED,
@@ -26,8 +25,12 @@ from convlstm.cli import (
 from convlstm.contestants import CONTESTANTS, SIZES
 from convlstm.data import SquaresConfig
 from convlstm.devices import keep_freed_memory
+from convlstm.digits import DigitsConfig
+from convlstm.forecaster import ForecasterConfig
+from convlstm.forecasting import ForecastConfig, forecast_settings
 from convlstm.predictor import ModelConfig
-from convlstm.presets import PRESETS
+from convlstm.presets import FORECAST_PRESETS, PRESETS
+from convlstm.safe_files import CheckpointError
 from convlstm.training import HORIZON, SETTING_NAMES, TrainConfig, settings_of
 
 _METAVARS = {int: "N", float: "X"}
@@ -118,7 +121,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=train)
     parser.add_argument(
-        "--preset", choices=PRESETS, help="settings to start from, quick if not given"
+        "--preset",
+        choices=[*PRESETS, *FORECAST_PRESETS],
+        help="settings to start from, quick if not given",
     )
     parser.add_argument(
         "--resume",
@@ -136,12 +141,46 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print one JSON record a step instead of a summary"
     )
-    defaults = settings_of(PRESETS["quick"].config)
-    for title, owner in (("scene", SquaresConfig), ("model", ModelConfig), ("run", TrainConfig)):
-        group = parser.add_argument_group(f"settings of the {title}")
+    parser.add_argument(
+        "--log-dir",
+        type=Path,
+        metavar="DIR",
+        help="write the curves of a Moving MNIST run there, for TensorBoard",
+    )
+    parser.add_argument(
+        "--save-every",
+        type=_number_or_text,
+        default=5,
+        metavar="N",
+        help="minutes between two files of a Moving MNIST run, 1 to 1000 [%(default)s]",
+    )
+    _add_settings(
+        parser,
+        "settings of the {}",
+        {"scene": SquaresConfig, "model": ModelConfig, "run": TrainConfig},
+        settings_of(PRESETS["quick"].config),
+    )
+    own = forecast_settings(FORECAST_PRESETS["moving-mnist-compact"].config)
+    _add_settings(
+        parser,
+        "further settings of the {}, for Moving MNIST; in brackets moving-mnist-compact's",
+        {"scene": DigitsConfig, "model": ForecasterConfig, "run": ForecastConfig},
+        {name: value for name, value in own.items() if name not in SETTING_NAMES},
+    )
+
+
+def _add_settings(
+    parser: argparse.ArgumentParser,
+    title: str,
+    owners: dict[str, type],
+    defaults: dict[str, object],
+) -> None:
+    """Add a flag for each setting that has a default here."""
+    for part, owner in owners.items():
+        group = parser.add_argument_group(title.format(part))
         notes = _attribute_notes(owner)
         for field in fields(owner):
-            if field.name not in SETTING_NAMES:
+            if field.name not in defaults:
                 continue  # the scene and the model within the run
             note = notes.get(field.name, "").removesuffix(".")
             default = {True: "yes", False: "no"}.get(defaults[field.name], defaults[field.name])
@@ -183,6 +222,17 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="frames to predict, on the model's own output after the first, "
         f"1 to {HORIZON} [%(default)s]",
+    )
+    parser.add_argument(
+        "--test-set",
+        type=Path,
+        metavar="FILE",
+        help="of Moving MNIST: the public test file mnist_test_seq.npy, instead of fresh sequences",
+    )
+    parser.add_argument(
+        "--augmented",
+        action="store_true",
+        help="of Moving MNIST: average the predictions of mirrored sequences",
     )
     _add_device(parser)
     parser.add_argument(
@@ -284,9 +334,9 @@ def _attribute_notes(owner: type) -> dict[str, str]:
 def _presets_text() -> str:
     lines = (
         textwrap.fill(
-            f"{name:<10}{preset.sentence}", 79, initial_indent="  ", subsequent_indent=" " * 12
+            f"{name:<22}{preset.sentence}", 79, initial_indent="  ", subsequent_indent=" " * 24
         )
-        for name, preset in PRESETS.items()
+        for name, preset in {**PRESETS, **FORECAST_PRESETS}.items()
     )
     return "\n".join(["presets:", *lines])
 

@@ -5,11 +5,8 @@ history; its header holds the settings, the scores and the format's version. Not
 that a file from a stranger can be refused but never run code.
 """
 
-import contextlib
 import json
 import math
-import os
-import secrets
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -23,6 +20,13 @@ from torch import Tensor
 from convlstm.checks import SettingError, check_choice, check_integer, check_number, shown
 from convlstm.metrics import Evaluation, Scores
 from convlstm.predictor import NextFramePredictor
+from convlstm.safe_files import (
+    CheckpointError,
+    parse_json,
+    read_file,
+    read_header,
+    write_atomically,
+)
 from convlstm.training import (
     SETTING_NAMES,
     Change,
@@ -37,15 +41,10 @@ from convlstm.training import (
 FORMAT = "convlstm-playground"
 VERSION = "1"
 MAX_BYTES = 136 * 2**20  # the largest model with the longest history takes 131 MiB
-_MAX_HEADER_BYTES = 2**20
 _MAX_GENERATOR_BYTES = 2**13
 _MAX_STEPS = 5000 * 100  # the largest total_steps
 _STEP_COLUMNS = ("loss", "mse", "learning_rate", "seconds")
 _EVALUATION_COLUMNS = 1 + 3 * 4 + 1  # step; four scores of model, black, copy-last; brightest
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be read or written; the message is one sentence for a person."""
 
 
 @dataclass(frozen=True)
@@ -68,28 +67,6 @@ def save_checkpoint(trainer: Trainer, path: str | Path) -> None:
             there was one, is untouched.
     """
     write_atomically(Path(path), checkpoint_bytes(trainer))
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file in one step, as far as any reader can see.
-
-    Raises:
-        CheckpointError: it could not be written.
-    """
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
-    try:
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:  # Ctrl-C too leaves nothing behind
-            with contextlib.suppress(OSError, ValueError):
-                temporary.unlink()
-            raise
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise CheckpointError(f"Could not write {path}: {_reason(error)}.") from error
 
 
 def checkpoint_bytes(trainer: Trainer) -> bytes:
@@ -194,10 +171,10 @@ def read_checkpoint(source: str | Path | bytes) -> Checkpoint:
     Raises:
         CheckpointError: the file is missing, damaged or not one of ours.
     """
-    data = source if isinstance(source, bytes) else _read_file(Path(source))
+    data = source if isinstance(source, bytes) else read_file(Path(source), MAX_BYTES)
     if len(data) > MAX_BYTES:
         raise CheckpointError(f"The file is too large: checkpoints have at most {MAX_BYTES} bytes.")
-    metadata, entries = _read_header(data)
+    metadata, entries = read_header(data)
     if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
         found = f"{shown(metadata.get('format'))}, version {shown(metadata.get('version'))}"
         raise CheckpointError(
@@ -205,7 +182,7 @@ def read_checkpoint(source: str | Path | bytes) -> Checkpoint:
             f"not {FORMAT!r}, version {VERSION!r}."
         )
     try:
-        settings = _parse_json(metadata.get("settings"))
+        settings = parse_json(metadata.get("settings"))
         if missing := set(SETTING_NAMES) - set(settings):
             raise CheckpointError(f"The checkpoint is damaged: {min(missing)} is missing.")
         config = config_from(settings)
@@ -221,54 +198,8 @@ def read_checkpoint(source: str | Path | bytes) -> Checkpoint:
     return Checkpoint(config=config, tensors=tensors, **progress)
 
 
-def _read_file(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise CheckpointError(f"Could not read {path}: {_reason(error)}.") from error
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return getattr(error, "strerror", None) or str(error)
-
-
-def _read_header(data: bytes) -> tuple[dict[str, str], dict[str, dict]]:
-    size = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or not 2 <= size <= min(_MAX_HEADER_BYTES, len(data) - 8):
-        raise CheckpointError("The file is no checkpoint: it has no safetensors header.")
-    header = _parse_json(data[8 : 8 + size])
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(v, dict) for v in header.values()):
-        raise CheckpointError("The checkpoint is damaged: its header has another structure.")
-    return metadata, header
-
-
-def _parse_json(text: object) -> dict:
-    """Parse a JSON object strictly: no duplicate keys, no NaN, nothing nested absurdly."""
-    try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise CheckpointError(
-            "The checkpoint is damaged: its header is not proper JSON."
-        ) from error
-    if not isinstance(value, dict):
-        raise CheckpointError("The checkpoint is damaged: its header has another structure.")
-    return value
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict:
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("duplicate keys")
-    return dict(pairs)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _read_progress(metadata: dict[str, str]) -> dict[str, object]:
-    progress = _parse_json(metadata.get("progress"))
+    progress = parse_json(metadata.get("progress"))
     try:
         ended, steps = progress["ended"], progress["optimizer_steps"]
         best_mse, changes = progress["best_mse"], progress["changes"]

@@ -5,6 +5,7 @@ Axes: B batch, T time (frames), H height (px), W width (px). Intensities in [0, 
 
 import argparse
 import contextlib
+import importlib.util
 import math
 import signal
 import sys
@@ -25,6 +26,9 @@ from convlstm.contestants import SIZES
 from convlstm.costs import training_chunk
 from convlstm.data import CONTEXT_FRAMES, Squares, SquaresConfig, sample_squares
 from convlstm.devices import pick_device
+from convlstm.forecast_checkpoint import FORECAST_FORMAT
+from convlstm.forecast_cli import evaluate_forecaster, train_forecaster
+from convlstm.forecasting import FORECAST_NAMES
 from convlstm.metrics import (
     Evaluation,
     Scores,
@@ -34,8 +38,9 @@ from convlstm.metrics import (
     score_by_lead_time,
 )
 from convlstm.predictor import NextFramePredictor
-from convlstm.presets import PRESETS
+from convlstm.presets import FORECAST_PRESETS, PRESETS
 from convlstm.render import article_outputs, losses_csv, write_files
+from convlstm.safe_files import file_format
 from convlstm.scaling import describe, draw, scaling
 from convlstm.terminal import (
     ProgressBar,
@@ -76,9 +81,19 @@ def train(flags: argparse.Namespace) -> int:
     Returns:
         The exit code: 0, or INTERRUPTED.
     """
-    trainer = _make_trainer(flags)
     if flags.out:
         _check_writable(flags.out)
+    check_integer("save_every", flags.save_every, 1, 1000)
+    if flags.log_dir:
+        _check_writable(flags.log_dir)
+        if importlib.util.find_spec("tensorboard") is None:
+            raise UsageError("--log-dir needs TensorBoard: pip install tensorboard.")
+    if _is_for_forecaster(flags):
+        with _first_interrupt() as interrupted:
+            return train_forecaster(
+                flags, _device(flags.device), _given(flags, FORECAST_NAMES), interrupted.is_set
+            )
+    trainer = _make_trainer(flags)
     if flags.json:
         precision = resolve_precision(trainer.config.precision, trainer.device)
         print_json(_about(trainer.config, trainer.model, trainer.device, precision))
@@ -107,6 +122,10 @@ def evaluate(flags: argparse.Namespace) -> int:
     seed = check_integer("seed", flags.seed, 0, MAX_TEST_SEED)
     horizon = check_integer("horizon", flags.horizon, 1, HORIZON)
     device = _device(flags.device)
+    if file_format(flags.checkpoint) == FORECAST_FORMAT:
+        return evaluate_forecaster(flags, device, count, seed)
+    if flags.test_set or flags.augmented:
+        raise UsageError("--test-set and --augmented are for forecasters of Moving MNIST.")
     checkpoint = read_checkpoint(flags.checkpoint)
     model = load_model(checkpoint, device)
     sequences = _test_sequences(checkpoint.config.scene, count, seed)
@@ -174,17 +193,39 @@ def compare_speed(flags: argparse.Namespace) -> int:
 
 def _make_trainer(flags: argparse.Namespace) -> Trainer:
     device = _device(flags.device)
-    given = {name: getattr(flags, name) for name in SETTING_NAMES if name in flags}
+    given = _given(flags, SETTING_NAMES)
     if flags.resume is None:
         return Trainer(config_from(given, PRESETS[flags.preset or "quick"].config), device)
-    if given or flags.preset:
-        names = ["preset"] if flags.preset else []
-        odd = ", ".join("--" + name.replace("_", "-") for name in [*names, *given])
-        raise UsageError(f"--resume goes on with the checkpoint's own settings: leave out {odd}.")
     trainer = resume(read_checkpoint(flags.resume), device)
     if trainer.ended:
         raise UsageError(f"The run of {flags.resume} has ended ({trainer.ended}).")
     return trainer
+
+
+def _is_for_forecaster(flags: argparse.Namespace) -> bool:
+    """Whether the flags ask for a forecaster: by its preset, or by the file to go on with."""
+    if flags.resume is None:
+        return flags.preset in FORECAST_PRESETS
+    asked = [n for n in ("preset", *SETTING_NAMES, *FORECAST_NAMES) if getattr(flags, n, None)]
+    if asked:
+        odd = ", ".join("--" + name.replace("_", "-") for name in dict.fromkeys(asked))
+        raise UsageError(f"--resume goes on with the checkpoint's own settings: leave out {odd}.")
+    return file_format(flags.resume) == FORECAST_FORMAT
+
+
+def _given(flags: argparse.Namespace, names: tuple[str, ...]) -> dict[str, object]:
+    """Return the settings that stand on the command line.
+
+    Raises:
+        UsageError: one of them belongs to the other kind of model.
+    """
+    known = (*SETTING_NAMES, *FORECAST_NAMES)
+    given = {name: getattr(flags, name) for name in known if name in flags}
+    for name in given:
+        if name not in names:
+            flag = "--" + name.replace("_", "-")
+            raise UsageError(f"{flag} is no setting of the preset {flags.preset or 'quick'}.")
+    return given
 
 
 def _device(name: str) -> torch.device:

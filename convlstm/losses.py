@@ -11,6 +11,7 @@ from torch import Tensor
 
 SSIM_WINDOW = 11  # px; with SSIM_SIGMA the window of Wang et al. 2004
 SSIM_SIGMA = 1.5  # px
+_SSIM_WEIGHT = 0.1  # of "bce+ssim", where both terms are of one size on moving digits
 MSE_SHARE = 0.7  # of the composite loss, as in "0.7 MSE + 0.3 (1 - SSIM)"
 
 
@@ -61,6 +62,11 @@ def _mse_ssim(values: Tensor, intensities: Tensor, truth: Tensor) -> Tensor:
     return MSE_SHARE * F.mse_loss(intensities, truth) + (1 - MSE_SHARE) * dissimilarity
 
 
+def _bce_ssim(values: Tensor, intensities: Tensor, truth: Tensor) -> Tensor:
+    dissimilarity = 1 - gaussian_ssim(intensities, truth)
+    return F.binary_cross_entropy_with_logits(values, truth) + _SSIM_WEIGHT * dissimilarity
+
+
 # Each takes the head's values, the intensities made of them, and the true frames.
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "mse": lambda values, intensities, truth: F.mse_loss(intensities, truth),
@@ -68,4 +74,13 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     # Nats per pixel, on the logits, where it is exact however sure the model is.
     "bce": lambda values, intensities, truth: F.binary_cross_entropy_with_logits(values, truth),
     "mse+ssim": _mse_ssim,
+}
+# What forecasters may learn by.
+FORECAST_LOSSES = {
+    **LOSSES,
+    "ssim": lambda values, intensities, truth: 1 - gaussian_ssim(intensities, truth),
+    "l1+mse": lambda values, intensities, truth: (
+        F.l1_loss(intensities, truth) + F.mse_loss(intensities, truth)
+    ),
+    "bce+ssim": _bce_ssim,
 }

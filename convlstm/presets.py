@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from convlstm.data import SquaresConfig
+from convlstm.forecaster import ForecasterConfig
+from convlstm.forecasting import ForecastConfig
 from convlstm.predictor import ModelConfig
 from convlstm.training import TrainConfig
 
@@ -19,7 +21,7 @@ class Preset:
 
     title: str
     sentence: str
-    config: TrainConfig
+    config: TrainConfig | ForecastConfig
 
 
 PRESETS: dict[str, Preset] = {
@@ -62,6 +64,49 @@ PRESETS: dict[str, Preset] = {
             epochs=400,
             batch_size=8,
             learning_rate=0.01,
+        ),
+    ),
+}
+
+FORECAST_PRESETS: dict[str, Preset] = {
+    "moving-mnist-compact": Preset(
+        "Moving MNIST, compact",
+        "Ten frames from ten, on patches of 4 px: small enough to learn on a CPU.",
+        ForecastConfig(),
+    ),
+    "moving-mnist-article": Preset(
+        "Moving MNIST, the article's network",
+        "Three scales down and up again, with every technique of the article. For a GPU.",
+        ForecastConfig(
+            model=ForecasterConfig(
+                network="multiscale",
+                patch_size=1,
+                hidden_channels=64,
+                num_layers=3,
+                kernel_size=5,
+                residual=True,
+                attention=True,
+            ),
+            steps=100_000,
+            batch_size=64,
+            optimizer="adamw",
+            learning_rate=3e-3,
+            warm_up=0.3,
+            weight_decay=1e-5,
+            loss="mse+ssim",
+            targets="future",
+            curriculum=0.5,
+            patience=20,
+            augmented=True,
+        ),
+    ),
+    "moving-mnist-openstl": Preset(
+        "Moving MNIST, at OpenSTL's size",
+        "Four layers of 128, 5x5, on patches of 4: the tables' ConvLSTM, but correct. For a GPU.",
+        ForecastConfig(
+            model=ForecasterConfig(hidden_channels=128, num_layers=4, kernel_size=5),
+            steps=125_000,
+            batch_size=16,
         ),
     ),
 }

@@ -7,8 +7,10 @@ import sys
 import time
 from dataclasses import asdict, replace
 
+from convlstm.forecast_evaluation import TestScores
 from convlstm.metrics import Evaluation
 from convlstm.training import StepRecord
+from convlstm.video_metrics import VideoScores, mean_scores_of
 
 _BAR_WIDTH = 24  # characters
 _BAR_SECONDS = 0.1  # between two drawings
@@ -62,6 +64,28 @@ def score_table(heading: str, rows: list[tuple[str, Evaluation]]) -> str:
                 f"{scores.psnr:8.2f}  {scores.ssim:7.4f}  {skill:7.3f}"
             )
             label = ""
+    return "\n".join(lines)
+
+
+def video_table(scores: TestScores) -> str:
+    """Lay out a forecaster's scores by lead time and in the mean, beside the baselines."""
+    heads = f"{'MSE':>7}  {'MAE':>7}  {'PSNR dB':>8}  {'SSIM':>7}  {'openstl':>8}"
+    lines = [f"{'lead time':<9}  {'predictor':<11}  {heads}"]
+
+    def add(label: str, name: str, row: VideoScores) -> None:
+        lines.append(
+            f"{label:<9}  {name:<11}  {row.mse:7.2f}  {row.mae:7.2f}  {row.psnr:8.2f}  "
+            f"{row.ssim:7.4f}  {row.ssim_openstl:8.4f}"
+        )
+
+    for number, row in enumerate(scores.model, start=1):
+        add(str(number), "model", row)
+    for label, name, rows in (
+        ("mean", "model", scores.model),
+        ("", "black frame", scores.black),
+        ("", "copy-last", scores.copy_last),
+    ):
+        add(label, name, mean_scores_of(rows))
     return "\n".join(lines)
 
 

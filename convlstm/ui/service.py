@@ -9,9 +9,10 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from convlstm.checkpoint import CheckpointError, read_checkpoint, resume
+from convlstm.checkpoint import read_checkpoint, resume
 from convlstm.checks import SettingError, shown
 from convlstm.runs import Run
+from convlstm.safe_files import CheckpointError
 from convlstm.scheduler import ResetNeeded, Scheduler, ServerFull
 from convlstm.training import TrainConfig, Trainer, config_from, settings_of
 from convlstm.ui.links import config_of_query, link_query

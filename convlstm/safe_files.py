@@ -1,0 +1,111 @@
+"""Files that cannot run code: safetensors with a checked header, written in one step.
+
+What is in them is their owners' business: `checkpoint` and `forecast_checkpoint`.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+from pathlib import Path
+
+_MAX_HEADER_BYTES = 2**20
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read or written; the message is one sentence for a person."""
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file in one step, as far as any reader can see.
+
+    Raises:
+        CheckpointError: it could not be written.
+    """
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    try:
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:  # Ctrl-C too leaves nothing behind
+            with contextlib.suppress(OSError, ValueError):
+                temporary.unlink()
+            raise
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise CheckpointError(f"Could not write {path}: {_reason(error)}.") from error
+
+
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """Read a file, or a little more than max_bytes of it.
+
+    Raises:
+        CheckpointError: it could not be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(max_bytes + 1)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise CheckpointError(f"Could not read {path}: {_reason(error)}.") from error
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def read_header(data: bytes) -> tuple[dict[str, str], dict[str, dict]]:
+    """Return the metadata of a safetensors file, and what it says of each tensor.
+
+    Args:
+        data: the file, or its first MiB.
+
+    Raises:
+        CheckpointError: it has no such header.
+    """
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or not 2 <= size <= min(_MAX_HEADER_BYTES, len(data) - 8):
+        raise CheckpointError("The file is no checkpoint: it has no safetensors header.")
+    header = parse_json(data[8 : 8 + size])
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, dict) for v in header.values()):
+        raise CheckpointError("The checkpoint is damaged: its header has another structure.")
+    return metadata, header
+
+
+def parse_json(text: object) -> dict:
+    """Parse a JSON object strictly: no duplicate keys, no NaN, nothing nested absurdly.
+
+    Raises:
+        CheckpointError: it is none.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CheckpointError(
+            "The checkpoint is damaged: its header is not proper JSON."
+        ) from error
+    if not isinstance(value, dict):
+        raise CheckpointError("The checkpoint is damaged: its header has another structure.")
+    return value
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("duplicate keys")
+    return dict(pairs)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def file_format(path: Path) -> str:
+    """Return the format that a safetensors file names in its header, or "".
+
+    Raises:
+        CheckpointError: the file cannot be read, or has no such header.
+    """
+    metadata, _ = read_header(read_file(path, _MAX_HEADER_BYTES + 8))
+    return metadata.get("format", "")
