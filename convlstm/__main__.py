@@ -152,7 +152,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         type=_number_or_text,
         default=5,
         metavar="N",
-        help="minutes between two files of a Moving MNIST run, 1 to 1000 [%(default)s]",
+        help="minutes between two files of a Moving MNIST run, 0.001 to 1000 [%(default)s]",
     )
     _add_settings(
         parser,

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from convlstm.benchmark import benchmark, table
 from convlstm.checkpoint import load_model, read_checkpoint, resume, save_checkpoint
-from convlstm.checks import check_integer
+from convlstm.checks import check_integer, check_number
 from convlstm.contestants import SIZES
 from convlstm.costs import training_chunk
 from convlstm.data import CONTEXT_FRAMES, Squares, SquaresConfig, sample_squares
@@ -83,7 +83,7 @@ def train(flags: argparse.Namespace) -> int:
     """
     if flags.out:
         _check_writable(flags.out)
-    check_integer("save_every", flags.save_every, 1, 1000)
+    check_number("save_every", flags.save_every, 0.001, 1000)
     if flags.log_dir:
         _check_writable(flags.log_dir)
         if importlib.util.find_spec("tensorboard") is None:

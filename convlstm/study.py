@@ -1,0 +1,215 @@
+"""The article's two tables, made again: what each loss and each technique brings.
+
+A study is a few variants of one recipe, each trained from several seeds with the same number of
+sequences. Every finished training is a line in a file, so that a study goes on where it was left.
+"""
+
+import json
+import statistics
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from convlstm.forecast_checkpoint import read_forecaster, resume_forecaster, save_run
+from convlstm.forecast_evaluation import score_forecaster, test_sequences
+from convlstm.forecasting import ForecastConfig, ForecastTrainer, forecast_config
+from convlstm.safe_files import write_atomically
+from convlstm.video_metrics import VideoScores, mean_scores_of
+
+Scale = Literal["small", "full"]
+
+SEEDS = (0, 1, 2)
+_TEST_SEED = 1
+_TEST_SEQUENCES = {"small": 200, "full": 10_000}
+_SAVE_EVERY = 200  # steps between two files of a training under way
+
+_PLAIN = {"network": "multiscale", "residual": False, "attention": False, "curriculum": 0.0}
+_RECIPE = {"rollout": "closed", "targets": "future", "warm_up": 0.3, "weight_decay": 1e-5}
+# What every variant shares. Small: the article's shape on patches, for two CPU cores.
+_SCALES: dict[Scale, dict[str, object]] = {
+    "small": {
+        **_PLAIN,
+        **_RECIPE,
+        "patch_size": 4,
+        "hidden_channels": 16,
+        "num_layers": 3,
+        "kernel_size": 3,
+        "steps": 1500,
+        "batch_size": 4,
+        "optimizer": "muon",
+        "learning_rate": 6e-3,
+        "evaluate_every": 1500,
+    },
+    "full": {
+        **_PLAIN,
+        **_RECIPE,
+        "patch_size": 1,
+        "hidden_channels": 64,
+        "num_layers": 3,
+        "kernel_size": 5,
+        "steps": 31_250,
+        "batch_size": 64,
+        "optimizer": "adamw",
+        "learning_rate": 3e-3,
+        "evaluate_every": 1000,
+    },
+}
+_TECHNIQUES: dict[str, dict[str, object]] = {
+    "residual": {"residual": True},
+    "attention": {"attention": True},
+    "curriculum": {"curriculum": 0.5},
+    "test-time augmentation": {"augmented": True},
+}
+STUDIES: dict[str, dict[str, dict[str, object]]] = {
+    "losses": {
+        "MSE": {"loss": "mse"},
+        "SSIM": {"loss": "ssim"},
+        "0.7 MSE + 0.3 (1 - SSIM)": {"loss": "mse+ssim"},
+    },
+    "techniques": {
+        "base": {"loss": "mse+ssim"},
+        **{f"+ {name}": {"loss": "mse+ssim", **settings} for name, settings in _TECHNIQUES.items()},
+        "all of them": {
+            "loss": "mse+ssim",
+            **{name: value for part in _TECHNIQUES.values() for name, value in part.items()},
+        },
+    },
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished training.
+
+    Attributes:
+        variant: its row in the table.
+        seed: of its weights and sequences.
+        parameters: of the network.
+        seconds: computing time of the training, s.
+        scores: on sequences of unseen digits.
+    """
+
+    variant: str
+    seed: int
+    parameters: int
+    seconds: float
+    scores: VideoScores
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a study is.
+
+    Attributes:
+        variant: the row that trains.
+        seed: its seed.
+        done: share of the whole study, in [0, 1].
+    """
+
+    variant: str
+    seed: int
+    done: float
+
+
+def run_study(
+    name: str,
+    folder: Path,
+    *,
+    scale: Scale = "small",
+    device: torch.device | str = "cpu",
+    changes: dict[str, object] | None = None,
+) -> Iterator[Progress]:
+    """Train what of a study is not trained yet.
+
+    Args:
+        name: one of STUDIES.
+        folder: for `results.jsonl`, and the file of the training under way.
+        scale: "small", for two CPU cores, or "full", for a GPU.
+        device: where to compute.
+        changes: settings in which all variants differ from the scale's.
+
+    Yields:
+        How far it is, after every training step.
+    """
+    variants = STUDIES[name]
+    # Seed by seed: left early, the study has all variants of the first seeds.
+    tasks = [(variant, seed) for seed in SEEDS for variant in variants]
+    finished = {(result.variant, result.seed) for result in read_results(folder)}
+    for number, (variant, seed) in enumerate(tasks):
+        if (variant, seed) in finished:
+            continue
+        settings = {**_SCALES[scale], **(changes or {}), **variants[variant], "seed": seed}
+        trainer = _trainer(forecast_config(settings), folder / "run.safetensors", device)
+        for record in trainer.records():
+            if record.step % _SAVE_EVERY == 0:
+                save_run(trainer, folder / "run.safetensors")
+            yield Progress(variant, seed, (number + trainer.progress) / len(tasks))
+        _add_result(folder, _score(trainer, variant, _TEST_SEQUENCES[scale]))
+        (folder / "run.safetensors").unlink(missing_ok=True)
+
+
+def read_results(folder: Path) -> list[Result]:
+    """Return the finished trainings of a study's folder."""
+    file = folder / "results.jsonl"
+    if not file.exists():
+        return []
+    lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    return [Result(**{**line, "scores": VideoScores(**line["scores"])}) for line in lines]
+
+
+def markdown_table(name: str, results: list[Result]) -> str:
+    """Lay out a study: mean and spread (standard deviation) over the seeds."""
+    lines = [
+        "| variant | parameters | time | SSIM | SSIM, range 2 | MSE | seeds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    base = [result.seconds for result in results if result.variant == next(iter(STUDIES[name]))]
+    for variant in STUDIES[name]:
+        rows = [result for result in results if result.variant == variant]
+        if not rows:
+            continue
+        time = statistics.mean(row.seconds for row in rows) / statistics.mean(base) if base else 1
+        lines.append(
+            f"| {variant} | {rows[0].parameters:,} | {time:.2f} | {_spread(rows, 'ssim', 3)} "
+            f"| {_spread(rows, 'ssim_openstl', 3)} | {_spread(rows, 'mse', 1)} | {len(rows)} |"
+        )
+    return "\n".join(lines)
+
+
+def _trainer(config: ForecastConfig, file: Path, device: torch.device | str) -> ForecastTrainer:
+    """Go on with the file's run if it is this one."""
+    if file.exists():
+        checkpoint = read_forecaster(file)
+        if checkpoint.config == config:
+            return resume_forecaster(checkpoint, device)
+    return ForecastTrainer(config, device)
+
+
+def _score(trainer: ForecastTrainer, variant: str, count: int) -> Result:
+    config, model = trainer.config, trainer.evaluation_model()
+    pieces = score_forecaster(
+        model, test_sequences(config.scene, count, _TEST_SEED), augmented=config.augmented
+    )
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            scores = end.value
+            break
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    mean = mean_scores_of(scores.model)
+    return Result(variant, config.seed, parameters, trainer.seconds, mean)
+
+
+def _add_result(folder: Path, result: Result) -> None:
+    lines = [json.dumps(asdict(one)) + "\n" for one in [*read_results(folder), result]]
+    write_atomically(folder / "results.jsonl", "".join(lines).encode())
+
+
+def _spread(rows: list[Result], metric: str, digits: int) -> str:
+    values = [getattr(row.scores, metric) for row in rows]
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
