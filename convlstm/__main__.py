@@ -1,4 +1,4 @@
-"""The command line: python -m convlstm train | evaluate | predict | benchmark."""
+"""The command line: python -m convlstm train | evaluate | predict | benchmark | study."""
 
 import argparse
 import inspect
@@ -8,7 +8,7 @@ import sys
 import textwrap
 from dataclasses import fields
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from convlstm.checks import SettingError
 from convlstm.cli import (
@@ -20,6 +20,7 @@ from convlstm.cli import (
     compare_speed,
     evaluate,
     predict,
+    study,
     train,
 )
 from convlstm.contestants import CONTESTANTS, SIZES
@@ -31,6 +32,7 @@ from convlstm.forecasting import ForecastConfig, forecast_settings
 from convlstm.predictor import ModelConfig
 from convlstm.presets import FORECAST_PRESETS, PRESETS
 from convlstm.safe_files import CheckpointError
+from convlstm.study import STUDIES, Scale
 from convlstm.training import HORIZON, SETTING_NAMES, TrainConfig, settings_of
 
 _METAVARS = {int: "N", float: "X"}
@@ -115,7 +117,32 @@ def _parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
     )
+    _add_study(
+        commands.add_parser(
+            "study",
+            help="make the article's tables again: what each loss and each technique brings",
+            description="Train a few variants of one recipe from three seeds each, score them on "
+            "sequences of unseen digits, and write a table and a picture. The small scale takes "
+            "under an hour on two CPU cores. The same command goes on with an interrupted study.",
+            allow_abbrev=False,
+        )
+    )
     return parser
+
+
+def _add_study(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=study)
+    parser.add_argument("name", choices=STUDIES, help="which table")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="keep the results there"
+    )
+    parser.add_argument(
+        "--scale",
+        choices=get_args(Scale),
+        default="small",
+        help="of networks and trainings: small for a CPU, full (the article's) for a GPU [small]",
+    )
+    _add_device(parser)
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -233,6 +260,12 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         "--augmented",
         action="store_true",
         help="of Moving MNIST: average the predictions of mirrored sequences",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="of Moving MNIST: draw the best, median and worst sequence, and SSIM by lead time",
     )
     _add_device(parser)
     parser.add_argument(

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from convlstm import forecast_cli
 from convlstm.benchmark import benchmark, table
 from convlstm.checkpoint import load_model, read_checkpoint, resume, save_checkpoint
 from convlstm.checks import check_integer, check_number
@@ -27,7 +28,6 @@ from convlstm.costs import training_chunk
 from convlstm.data import CONTEXT_FRAMES, Squares, SquaresConfig, sample_squares
 from convlstm.devices import pick_device
 from convlstm.forecast_checkpoint import FORECAST_FORMAT
-from convlstm.forecast_cli import evaluate_forecaster, train_forecaster
 from convlstm.forecasting import FORECAST_NAMES
 from convlstm.metrics import (
     Evaluation,
@@ -90,7 +90,7 @@ def train(flags: argparse.Namespace) -> int:
             raise UsageError("--log-dir needs TensorBoard: pip install tensorboard.")
     if _is_for_forecaster(flags):
         with _first_interrupt() as interrupted:
-            return train_forecaster(
+            return forecast_cli.train_forecaster(
                 flags, _device(flags.device), _given(flags, FORECAST_NAMES), interrupted.is_set
             )
     trainer = _make_trainer(flags)
@@ -123,9 +123,9 @@ def evaluate(flags: argparse.Namespace) -> int:
     horizon = check_integer("horizon", flags.horizon, 1, HORIZON)
     device = _device(flags.device)
     if file_format(flags.checkpoint) == FORECAST_FORMAT:
-        return evaluate_forecaster(flags, device, count, seed)
-    if flags.test_set or flags.augmented:
-        raise UsageError("--test-set and --augmented are for forecasters of Moving MNIST.")
+        return forecast_cli.evaluate_forecaster(flags, device, count, seed)
+    if flags.test_set or flags.augmented or flags.out:
+        raise UsageError("--test-set, --augmented and --out are for forecasters of Moving MNIST.")
     checkpoint = read_checkpoint(flags.checkpoint)
     model = load_model(checkpoint, device)
     sequences = _test_sequences(checkpoint.config.scene, count, seed)
@@ -200,6 +200,13 @@ def _make_trainer(flags: argparse.Namespace) -> Trainer:
     if trainer.ended:
         raise UsageError(f"The run of {flags.resume} has ended ({trainer.ended}).")
     return trainer
+
+
+def study(flags: argparse.Namespace) -> int:
+    """Make one of the article's tables again."""
+    _check_writable(flags.out)
+    with _first_interrupt() as interrupted:
+        return forecast_cli.study(flags, _device(flags.device), interrupted.is_set)
 
 
 def _is_for_forecaster(flags: argparse.Namespace) -> bool:

@@ -31,13 +31,20 @@ from convlstm.forecast_evaluation import (
     score_forecaster,
     test_sequences,
 )
+from convlstm.forecast_render import lead_time_figure, sequence_figure, study_figure
+from convlstm.forecaster import Forecaster, forecast
 from convlstm.forecasting import (
+    CONTEXT_FRAMES,
+    HORIZON,
     ForecastRecord,
     ForecastTrainer,
     forecast_config,
     forecast_settings,
 )
+from convlstm.metrics import as_images
 from convlstm.presets import FORECAST_PRESETS
+from convlstm.render import write_files
+from convlstm.study import STUDIES, markdown_table, read_results, run_study
 from convlstm.terminal import ProgressBar, print_json, video_table
 
 MODEL_NAME = "model.safetensors"
@@ -115,7 +122,7 @@ def evaluate_forecaster(
     seconds = time.perf_counter() - started
     about = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "gmac_per_sequence": count_gmac(model, scene.canvas),
+        "gmac_per_sequence": count_gmac(checkpoint.config.model, scene.canvas),
         "frames_per_second": 10 * scores.sequences / seconds,
         "device": str(device),
         "sequences": scores.sequences,
@@ -123,6 +130,10 @@ def evaluate_forecaster(
         "trained": checkpoint.about,
         "settings": forecast_settings(checkpoint.config),
     }
+    if flags.out:
+        shown = read_test_set(flags.test_set, count) if flags.test_set else None
+        shown = shown or test_sequences(scene, count, seed)
+        write_files(_pictures(model, scores, shown, augmented=augmented), flags.out)
     if flags.json:
         leads = [
             {"lead_time": t, "model": asdict(m), "black": asdict(b), "copy_last": asdict(c)}
@@ -139,7 +150,47 @@ def evaluate_forecaster(
         f"{', averaged over mirrored sequences' if augmented else ''}.\n"
     )
     print(video_table(scores))
+    if flags.out:
+        print(f"\nPictures of the best, the median and the worst sequence are in {flags.out}.")
     return 0
+
+
+def study(flags: argparse.Namespace, device: torch.device, interrupted: Callable[[], bool]) -> int:
+    """Train what a study lacks, then write its table and its picture."""
+    steps = run_study(flags.name, flags.out, scale=flags.scale, device=device)
+    with contextlib.closing(steps), contextlib.closing(ProgressBar(1000)) as bar:
+        for step in steps:
+            bar.draw(int(1000 * step.done), f"{step.variant}, seed {step.seed}")
+            if interrupted():
+                print("Interrupted; the same command goes on with it.", file=sys.stderr)
+                return 130
+    results = read_results(flags.out)
+    text = markdown_table(flags.name, results)
+    picture = study_figure(list(STUDIES[flags.name]), results, f"{flags.name}, {flags.scale} scale")
+    write_files({"table.md": f"{text}\n".encode(), "plot.png": picture}, flags.out)
+    print(text)
+    return 0
+
+
+def _pictures(
+    model: Forecaster, scores: TestScores, sequences: Iterator[torch.Tensor], *, augmented: bool
+) -> dict[str, bytes]:
+    """Draw the best, the median and the worst sequence by SSIM, and the scores by lead time."""
+    order = scores.ssim.argsort(descending=True).tolist()
+    wanted = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+    files, start = {"ssim_by_lead_time.png": lead_time_figure(scores)}, 0
+    device = next(model.parameters()).device
+    for frames in sequences:
+        for name, index in wanted.items():
+            if start <= index < start + len(frames):
+                one = frames[index - start : index - start + 1]
+                context, truth = one[:, :CONTEXT_FRAMES], one[:, CONTEXT_FRAMES:]
+                predicted = forecast(model, context.to(device), HORIZON, augmented=augmented)
+                images = [as_images(part)[0] for part in (context, truth, predicted)]
+                title = f"{name}: sequence {index}, SSIM {scores.ssim[index]:.3f}"
+                files[f"{name}.png"] = sequence_figure(*images, title)
+        start += len(frames)
+    return files
 
 
 def _finish(pieces: Iterator[int], bar: ProgressBar) -> TestScores:

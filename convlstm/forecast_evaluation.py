@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from convlstm.digits import DigitsConfig, read_digits, sample_digits
-from convlstm.forecaster import Forecaster, forecast
+from convlstm.forecaster import Forecaster, ForecasterConfig, build_forecaster, forecast
 from convlstm.forecasting import CONTEXT_FRAMES, HORIZON
 from convlstm.metrics import black_frames, copy_last_frame
 from convlstm.safe_files import CheckpointError
@@ -115,14 +115,14 @@ def score_forecaster(
     return TestScores(count, *by_lead, ssim=scores[0][:, :, 3].mean(1))
 
 
-def count_gmac(model: Forecaster, canvas: int) -> float:
+def count_gmac(config: ForecasterConfig, canvas: int) -> float:
     """Count the multiplications of one sequence, ten frames from ten, in 1e9.
 
     Counted by torch's `FlopCounterMode`, which sees convolutions and matrix products alone.
     """
-    device = next(model.parameters()).device
-    context = torch.zeros(1, CONTEXT_FRAMES, 1, canvas, canvas, device=device)
-    # oneDNN's own operations, which the fast layer calls, are not counted; the reference's are.
-    with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+    # On no device the layer takes its reference, whose convolutions are counted.
+    model = build_forecaster(config, torch.Generator(), "meta")
+    context = torch.zeros(1, CONTEXT_FRAMES, 1, canvas, canvas, device="meta")
+    with FlopCounterMode(display=False) as counter:
         forecast(model, context, HORIZON)
     return counter.get_total_flops() / 2e9
