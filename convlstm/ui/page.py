@@ -15,11 +15,21 @@ from convlstm.presets import PRESETS  # noqa: E402
 from convlstm.scheduler import Scheduler  # noqa: E402
 from convlstm.training import settings_of  # noqa: E402
 from convlstm.ui import controls  # noqa: E402
-from convlstm.ui.service import Reply, Service  # noqa: E402
+from convlstm.ui.forecasts import Forecasts  # noqa: E402
+from convlstm.ui.notices import Reply  # noqa: E402
+from convlstm.ui.service import Service  # noqa: E402
 from convlstm.ui.texts import TEXTS  # noqa: E402
 
 _WEB = Path(__file__).parent / "web"
-_SCRIPTS = ("dom.js", "controls.js", "curve.js", "stage.js", "share.js", "page.js")
+_SCRIPTS = (
+    "dom.js",
+    "controls.js",
+    "curve.js",
+    "stage.js",
+    "digits.js",
+    "share.js",
+    "page.js",
+)
 
 
 def build_page(scheduler: Scheduler) -> gr.Blocks:
@@ -31,10 +41,10 @@ def build_page(scheduler: Scheduler) -> gr.Blocks:
     Returns:
         The page; launch it with `LAUNCH_OPTIONS`.
     """
-    service = Service(scheduler)
+    service, forecasts = Service(scheduler), Forecasts()
 
     with gr.Blocks(title="ConvLSTM Playground", delete_cache=(600, 3600)) as demo:
-        page = _component(_server_functions(service))
+        page = _component(_server_functions(service, forecasts))
 
         async def follow(event: gr.EventData) -> AsyncIterator[Reply]:
             run_id = event._data.get("run") if isinstance(event._data, dict) else None
@@ -49,7 +59,7 @@ def build_page(scheduler: Scheduler) -> gr.Blocks:
             trigger_mode="multiple",
             api_visibility="private",
         )
-        _add_api(service)
+        _add_api(service, forecasts)
     demo.queue(api_open=False)
     return demo
 
@@ -88,7 +98,7 @@ def _component(server_functions: list[Callable]) -> gr.HTML:
     )
 
 
-def _server_functions(service: Service) -> list[Callable]:
+def _server_functions(service: Service, forecasts: Forecasts) -> list[Callable]:
     """Return what the page's script calls, each with one object as its argument."""
 
     async def attach(payload: object) -> Reply:
@@ -115,10 +125,25 @@ def _server_functions(service: Service) -> list[Callable]:
     async def download(payload: object) -> Reply:
         return await service.download(_get(payload, "run"), _get(payload, "kind"))
 
-    return [attach, describe, act, look, open_checkpoint, download]
+    async def forecast_sample(payload: object) -> Reply:
+        return await forecasts.sample(_get(payload, "sample"))
+
+    async def forecast_drawing(payload: object) -> Reply:
+        return await forecasts.drawing(_get(payload, "drawing"), _get(payload, "angle"))
+
+    return [
+        attach,
+        describe,
+        act,
+        look,
+        open_checkpoint,
+        download,
+        forecast_sample,
+        forecast_drawing,
+    ]
 
 
-def _add_api(service: Service) -> None:
+def _add_api(service: Service, forecasts: Forecasts) -> None:
     """Name the same requests as endpoints, for scripts and for `gradio_client`."""
 
     async def open_run(link: dict | None = None) -> dict:
@@ -142,7 +167,15 @@ def _add_api(service: Service) -> None:
         async for snapshot in service.watch(run):
             yield snapshot
 
-    for function in (open_run, act, describe, look):
+    async def forecast_sample(sample: int) -> dict:
+        """Continue a Moving MNIST sequence of unseen digits; returns sprites and scores."""
+        return await forecasts.sample(sample)
+
+    async def forecast_drawing(drawing: list, angle: float) -> dict:
+        """Set 56 x 56 grey values moving and continue them; returns sprites and scores."""
+        return await forecasts.drawing(drawing, angle)
+
+    for function in (open_run, act, describe, look, forecast_sample, forecast_drawing):
         gr.api(function, api_name=function.__name__, queue=False)
     gr.api(watch, api_name="watch", concurrency_limit=None)
 

@@ -16,6 +16,7 @@ from convlstm.safe_files import CheckpointError
 from convlstm.scheduler import ResetNeeded, Scheduler, ServerFull
 from convlstm.training import TrainConfig, Trainer, config_from, settings_of
 from convlstm.ui.links import config_of_query, link_query
+from convlstm.ui.notices import Reply, refusal
 from convlstm.ui.share import make_download
 from convlstm.ui.snapshot import Viewer
 
@@ -27,8 +28,6 @@ _UPDATE_SECONDS = 0.125  # 8 updates a second, for few viewers
 _UPDATE_SECONDS_PER_VIEWER = 0.02  # and fewer each where many watch, so that training goes on
 _HEARTBEAT_SECONDS = 2.0  # a silent page asks again after some missed beats
 _LONGEST_WATCH_SECONDS = 1800  # then the page asks again; a client that left is not served for ever
-
-Reply = dict[str, object]
 
 
 class Service:
@@ -56,7 +55,7 @@ class Service:
             try:
                 config = config_of_query(_texts(query))
             except SettingError as error:
-                notice = _refusal(error)
+                notice = refusal(error)
         run = self._scheduler.get(run_id)
         if run is None:
             if run_id is not None and notice is None:
@@ -76,7 +75,7 @@ class Service:
             config = config_from(settings)
             cost = self._scheduler.check(config)
         except SettingError as error:
-            return {"notice": _refusal(error)}
+            return {"notice": refusal(error)}
         return {
             "reach": config.model.reach,
             "speed": config.scene.speed,
@@ -111,7 +110,7 @@ class Service:
             else:
                 return {"notice": {"key": "action", "text": f"action is {shown(action)}."}}
         except SettingError as error:
-            return {"state": run.state, "notice": _refusal(error)}
+            return {"state": run.state, "notice": refusal(error)}
         except ResetNeeded as error:
             notice = {"key": "reset", "names": error.names, "text": str(error)}
             return {"state": run.state, "notice": notice}
@@ -125,7 +124,7 @@ class Service:
         try:
             self._scheduler.look(run, sample, look_ahead)
         except SettingError as error:
-            return {"notice": _refusal(error)}
+            return {"notice": refusal(error)}
         return {}
 
     async def watch(self, run_id: object) -> AsyncIterator[Reply]:
@@ -156,7 +155,7 @@ class Service:
             device = self._scheduler.device
             await _done(self._scheduler.replace(run, lambda: resume(checkpoint, device)))
         except SettingError as error:
-            return {"notice": _refusal(error)}
+            return {"notice": refusal(error)}
         except CheckpointError as error:
             return {"notice": {"key": "checkpoint", "text": str(error)}}
         return {"settings": settings_of(run.config), "notice": {"key": "opened"}}
@@ -189,17 +188,6 @@ class Service:
         self._scheduler.check(config)
         if run.state in ("training", "waiting", "paused"):
             self._scheduler.adjust(run, config)
-
-
-def _refusal(error: SettingError) -> Reply:
-    return {
-        "key": "refused",
-        "name": error.name,
-        "value": shown(error.value),
-        "rule": error.rule,
-        "details": error.details,
-        "text": str(error),
-    }
 
 
 def _texts(query: object) -> Mapping[str, str]:

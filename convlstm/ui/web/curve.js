@@ -58,8 +58,7 @@ function drawCurve(snapshot) {
   svg.replaceChildren(...nodes);
 }
 
-function drawLeadTimes(picture) {
-  const svg = $("svg.lead");
+function drawLeadTimes(svg, picture) {
   const { width, height } = svg.getBoundingClientRect();
   if (!picture || width < 80 || height < 50) return;
   const left = 2.6 * typeSize(), right = width - 10, top = 10, bottom = height - 2.4 * typeSize();

@@ -159,6 +159,11 @@ const ACTIONS = {
   next: () => turnSample(1),
   animate: toggleAnimation,
   copy: copyLink,
+  "forecast-previous": () => turnForecast(-1),
+  "forecast-next": () => turnForecast(1),
+  play: playForecast,
+  "clear-pad": clearPad,
+  "send-drawing": sendDrawing,
   closeup: (button) => {
     closeUp = !closeUp;
     button.setAttribute("aria-pressed", String(closeUp));
@@ -173,6 +178,7 @@ const ACTIONS = {
     const dark = document.body.classList.toggle("dark");
     remember("theme", dark ? "dark" : "light");
     drawStage();
+    drawForecast();
   },
   projector: () => showProjector(!element.classList.contains("projector")),
 };
@@ -181,6 +187,7 @@ function showProjector(on) {
   element.classList.toggle("projector", on);
   requestAnimationFrame(showSnapshot);
   requestAnimationFrame(drawStage);
+  requestAnimationFrame(drawForecast);
 }
 
 function showWords() {
@@ -192,6 +199,7 @@ function showWords() {
   if (snapshot) showSnapshot();
   else setText($(".status-text"), text("connecting"));
   drawStage();
+  drawForecast();
 }
 
 function openTab(name) {
@@ -202,7 +210,8 @@ function openTab(name) {
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button || button.disabled) return;
-  if (button.dataset.tab) openTab(button.dataset.tab);
+  if (button.dataset.scene) openScene(button.dataset.scene);
+  else if (button.dataset.tab) openTab(button.dataset.tab);
   else if (button.dataset.download) download(button.dataset.download, button);
   else ACTIONS[button.dataset.do]?.(button);
 });
@@ -215,6 +224,7 @@ element.addEventListener("change", (event) => {
   }
 });
 element.addEventListener("input", (event) => {
+  if (event.target.dataset.do === "angle") showAngle();
   if (event.target.dataset.do === "look" && snapshot?.picture) look(snapshot.picture.sample, Number(event.target.value));
 });
 document.addEventListener("keydown", (event) => {
@@ -226,11 +236,13 @@ document.addEventListener("keydown", (event) => {
   const action = { " ": training ? "pause" : "train", s: "step", r: "reset", ArrowLeft: "previous", ArrowRight: "next" }[event.key];
   if (!action) return;
   event.preventDefault();
+  if (element.dataset.scene === "digits") return ACTIONS[{ " ": "play", ArrowLeft: "forecast-previous", ArrowRight: "forecast-next" }[event.key]]?.();
   ACTIONS[action]();
 });
 new ResizeObserver(() => {
   if (snapshot) drawCurve(snapshot);
-  if (frames) drawLeadTimes(frames.picture);
+  if (frames) drawLeadTimes($("svg.lead"), frames.picture);
+  drawForecast();
 }).observe(element);
 
 document.head.append(make("style", {}, props.style));
@@ -238,6 +250,8 @@ $(".cp").innerHTML = props.markup;
 const theme = recall("theme");
 if (theme) document.body.classList.toggle("dark", theme === "dark");
 buildControls();
+preparePad();
+showAngle();
 showWords();
 showSettings(Object.values(props.presets)[0]);
 attach(true);

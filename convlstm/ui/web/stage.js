@@ -5,12 +5,11 @@ let closeUp = false;
 let moment = null; // while animating: the frame shown, from -8 (the first seen) to the look ahead
 let animation = 0;
 
-async function showPicture(picture) {
-  if (!picture || frames?.picture.sprites === picture.sprites) return;
+// Unpack a PNG in base64 that holds square frames, one below the other.
+async function greyFrames(sprites, size) {
   const image = new Image();
-  image.src = `data:image/png;base64,${picture.sprites}`;
+  image.src = `data:image/png;base64,${sprites}`;
   await image.decode();
-  const size = picture.canvas;
   const canvas = make("canvas");
   canvas.width = size;
   canvas.height = image.height;
@@ -23,6 +22,12 @@ async function showPicture(picture) {
     for (let i = 0; i < grey.length; i += 1) grey[i] = rgba[4 * (n * size * size + i)];
     all.push(grey);
   }
+  return all;
+}
+
+async function showPicture(picture) {
+  if (!picture || frames?.picture.sprites === picture.sprites) return;
+  const all = await greyFrames(picture.sprites, picture.canvas);
   const seen = picture.context, ahead = picture.lookAhead;
   frames = {
     picture,
@@ -59,7 +64,7 @@ function drawStage() {
   const look = $("[data-do=look]");
   if (document.activeElement !== look) look.value = picture.lookAhead;
   showLookAhead(Number(look.value));
-  drawLeadTimes(picture);
+  drawLeadTimes($("svg.lead"), picture);
 }
 
 function drawStrip() {
