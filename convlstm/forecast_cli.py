@@ -44,6 +44,7 @@ from convlstm.forecasting import (
 from convlstm.metrics import as_images
 from convlstm.presets import FORECAST_PRESETS
 from convlstm.render import write_files
+from convlstm.safe_files import CheckpointError
 from convlstm.study import STUDIES, markdown_table, read_results, run_study
 from convlstm.terminal import ProgressBar, print_json, video_table
 
@@ -78,6 +79,8 @@ def train_forecaster(
     with _process_group():
         if flags.resume:
             trainer = resume_forecaster(read_forecaster(flags.resume), device)
+            if trainer.ended:
+                raise CheckpointError(f"The run of {flags.resume} has ended ({trainer.ended}).")
         else:
             trainer = ForecastTrainer(
                 forecast_config(given, FORECAST_PRESETS[flags.preset].config), device

@@ -40,6 +40,8 @@ class ForecasterConfig:
             others are 3.
         residual: whether layers add their input to their output.
         attention: whether the coarse scales of "multiscale" attend over all positions.
+        recompute: whether training computes gates again instead of keeping them: slower, in less
+            than half the memory.
         rollout: "closed" (each predicted frame is read again) or "states" (after the frames seen,
             only the states go on).
     """
@@ -51,6 +53,7 @@ class ForecasterConfig:
     kernel_size: int = 3
     residual: bool = True
     attention: bool = False
+    recompute: bool = False
     rollout: Rollout = "closed"
 
     def __post_init__(self) -> None:
@@ -68,6 +71,7 @@ class ForecasterConfig:
             kernel_size=check_integer("kernel_size", self.kernel_size, 1, 7),
             residual=check_flag("residual", self.residual),
             attention=check_flag("attention", self.attention),
+            recompute=check_flag("recompute", self.recompute),
             rollout=check_choice("rollout", self.rollout, get_args(Rollout)),
         )
         if self.patch_size not in (1, 2, 4, 8):
@@ -176,6 +180,7 @@ class StackForecaster(Forecaster):
             config.num_layers,
             batch_first=False,
             residual=config.residual and config.num_layers > 1,
+            recompute=config.recompute,
             forget_bias=1.0,
         )
         self.head = nn.Conv2d(config.hidden_channels, channels, 1)
@@ -275,7 +280,12 @@ class _Block(nn.Module):
         super().__init__()
         self.in_channels = in_channels
         self.convlstm = ConvLSTM(
-            in_channels, hidden_channels, kernel_size, batch_first=False, forget_bias=1.0
+            in_channels,
+            hidden_channels,
+            kernel_size,
+            batch_first=False,
+            recompute=config.recompute,
+            forget_bias=1.0,
         )
         self.shortcut = nn.Conv2d(in_channels, hidden_channels, 1) if config.residual else None
         self.attention = _Attention(hidden_channels) if config.attention and scale else None

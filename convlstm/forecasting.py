@@ -58,7 +58,7 @@ class ForecastConfig:
         learning_rate: the rate, the largest one under "onecycle", 1e-6 to 1.
         schedule: "onecycle" or "constant".
         warm_up: share of the run over which "onecycle" rises, 0.01 to 0.9.
-        weight_decay: 0 to 1.
+        weight_decay: of kernels, 0 to 1.
         loss: "mse", "l1", "l1+mse", "bce", "ssim", "mse+ssim" (0.7 MSE + 0.3 (1 - SSIM)) or
             "bce+ssim".
         targets: "all" next frames, or only the "future" ones after the context.
@@ -80,11 +80,11 @@ class ForecastConfig:
     max_minutes: float = 0.0
     batch_size: int = 4
     optimizer: OptimizerName = "muon"
-    learning_rate: float = 3e-3
+    learning_rate: float = 6e-3
     schedule: Schedule = "onecycle"
     warm_up: float = 0.15
-    weight_decay: float = 1e-5
-    loss: str = "bce"
+    weight_decay: float = 0.1
+    loss: str = "bce+ssim"
     targets: Targets = "all"
     gradient_clip: float = 1.0
     precision: Precision = "auto"

@@ -156,6 +156,8 @@ class ConvLSTM(nn.Module):
         peephole: whether the gates see the cell state.
         forget_bias: initial bias of the forget gates.
         residual: whether every layer after the first adds its input to its output.
+        recompute: whether training computes the gates again in the backward pass instead of keeping
+            them: less than half the memory, a third more time, the same numbers.
         device: where the parameters are made.
         dtype: their type.
 
@@ -184,6 +186,7 @@ class ConvLSTM(nn.Module):
         peephole: bool = False,
         forget_bias: float = 0.0,
         residual: bool = False,
+        recompute: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -204,6 +207,7 @@ class ConvLSTM(nn.Module):
         self.bidirectional = bidirectional
         self.dropout = dropout
         self.residual = residual
+        self.recompute = recompute
         directions = 2 if bidirectional else 1
         widths = [in_channels, *(directions * width for width in hidden)]
         # Ordered as in nn.LSTM: layer 0 forwards, layer 0 backwards, layer 1 forwards, ...
@@ -251,7 +255,8 @@ class ConvLSTM(nn.Module):
         For rollouts, which call frame by frame: on a CPU the weights are made ready once and their
         gradients added up once, not at every call.
         """
-        return partial(self._read, [Scanner(cell.weights) for cell in self.cells])
+        scanners = [Scanner(cell.weights, recompute=self.recompute) for cell in self.cells]
+        return partial(self._read, scanners)
 
     def _read(
         self,

@@ -40,7 +40,8 @@ class Optimizer:
     Args:
         name: "adamw" or "muon".
         model: what learns.
-        weight_decay: of both.
+        weight_decay: of kernels; biases keep what they are. Muon needs some: its updates do not
+            get smaller with the gradient, and without it the weights drift until gates saturate.
     """
 
     def __init__(self, name: OptimizerName, model: nn.Module, weight_decay: float) -> None:
@@ -48,7 +49,13 @@ class Optimizer:
         apart = {id(kernel) for kernel in self._matrices}
         rest = [p for p in model.parameters() if id(p) not in apart]
         self.parts: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(rest, weight_decay=weight_decay, fused=True)
+            torch.optim.AdamW(
+                [
+                    {"params": [p for p in rest if p.ndim > 1], "weight_decay": weight_decay},
+                    {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
+                ],
+                fused=True,
+            )
         ]
         # The same memory, as Muon wants it.
         self._flat = [nn.Parameter(kernel.data.flatten(1)) for kernel in self._matrices]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from convlstm import recurrence_cpu
 from convlstm.packed_cpu import PackedWeights
@@ -58,20 +59,28 @@ def step(x: Tensor, state: State | None, weights: Weights) -> State:
     return o.sigmoid() * c.tanh(), c
 
 
-def reference_scan(x: Tensor, state: State | None, weights: Weights) -> tuple[Tensor, State]:
+def reference_scan(
+    x: Tensor, state: State | None, weights: Weights, *, recompute: bool = False
+) -> tuple[Tensor, State]:
     """Read a sequence of frames, one `step` after the other.
 
     Args:
         x: frames, (T, B, in, H, W), T of 1 or more.
         state: (h, c), each (B, C, H, W); None means zeros.
         weights: the cell's.
+        recompute: whether the backward pass computes each step again instead of keeping it.
 
     Returns:
         h after every frame, (T, B, C, H, W), and the last state.
     """
     outputs = []
     for frame in x:
-        state = step(frame, state, weights)
+        if recompute and torch.is_grad_enabled():
+            state = checkpoint(
+                step, frame, state, weights, use_reentrant=False, preserve_rng_state=False
+            )
+        else:
+            state = step(frame, state, weights)
         outputs.append(state[0])
     return torch.stack(outputs), state
 
@@ -88,23 +97,23 @@ class Scanner:
 
     Args:
         weights: the cell's; not to be changed before the backward pass.
+        recompute: whether the backward pass computes the gates again instead of keeping them: less
+            than half the memory, a third more time.
     """
 
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
+    def __init__(self, weights: Weights, *, recompute: bool = False) -> None:
+        self._weights, self._recompute = weights, recompute
         self._shared = PackedWeights(*weights)
 
     def __call__(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
         """Read frames as `reference_scan` does."""
-        if x.device.type != "cpu":
-            return reference_scan(x, state, self._weights)
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        if not recurrence_cpu.is_supported(x, dtype):
-            return reference_scan(x, state, self._weights)
+        if x.device.type != "cpu" or not recurrence_cpu.is_supported(x, dtype):
+            return reference_scan(x, state, self._weights, recompute=self._recompute)
         h, c = state or (None, None)
         shared = self._shared
         outputs, c = recurrence_cpu.Scan.apply(
-            _again, dtype, shared, shared.token, x, h, c, *self._weights
+            _again, dtype, self._recompute, shared, shared.token, x, h, c, *self._weights
         )
         return outputs, (outputs[-1], c)
 

@@ -38,10 +38,11 @@ def is_supported(x: Tensor, dtype: torch.dtype) -> bool:
 class Scan(torch.autograd.Function):
     """Reads a sequence.
 
-    From (again, dtype, shared, token, x, h, c, gates, bias, peephole) to (outputs, c): `again` is
-    the same function by differentiable operations, for gradients of gradients; dtype is what to
-    compute in; shared holds the weights and gathers their gradients, and token is its token. x is
-    (T, B, in, H, W); h and c are (B, C, H, W), or both None; the weights are as in
+    From (again, dtype, recompute, shared, token, x, h, c, gates, bias, peephole) to (outputs, c):
+    `again` is the same function by differentiable operations, for gradients of gradients; dtype is
+    what to compute in; with recompute the backward pass computes each frame's gates again instead
+    of keeping them all; shared holds the weights and gathers their gradients, and token is its
+    token. x is (T, B, in, H, W); h and c are (B, C, H, W), or both None; the weights are as in
     `recurrence.Weights`. outputs are (T, B, C, H, W).
     """
 
@@ -50,22 +51,23 @@ class Scan(torch.autograd.Function):
         ctx: torch.autograd.function.FunctionCtx,
         again: Callable,
         dtype: torch.dtype,
+        recompute: bool,
         shared: PackedWeights,
         token: Tensor | None,
         *tensors: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Read the frames."""
-        keep = any(ctx.needs_input_grad)
+        keeps = any(ctx.needs_input_grad)
         inputs = _Inputs.made(dtype, *tensors[:3])
         _, B, _, H, W = inputs.x.shape
         packed = shared.packed(dtype, B, H, W)
-        outputs, steps = _read(inputs, packed, keep=keep)
-        if keep:
+        read = _read(inputs, packed, keeps_cells=keeps, keeps_steps=keeps and not recompute)
+        if keeps:
             ctx.again, ctx.dtype, ctx.shared = again, dtype, shared
-            ctx.inputs, ctx.packed, ctx.steps = inputs, packed, steps
+            ctx.inputs, ctx.packed, ctx.read = inputs, packed, read._replace(outputs=None)
             ctx.set_materialize_grads(False)
-            ctx.save_for_backward(*tensors, outputs)
-        return outputs, steps[-1].c.clone()  # the backward pass needs it as it is
+            ctx.save_for_backward(*tensors, read.outputs)
+        return read.outputs, read.cells[-1].clone()  # the backward pass needs it as it is
 
     @staticmethod
     def backward(
@@ -75,15 +77,14 @@ class Scan(torch.autograd.Function):
         *tensors, outputs = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph: the caller differentiates this again
             found = _differentiable(ctx.again, ctx.dtype, tensors, d_outputs, d_c)
-            return None, None, None, None, *found
-        wants_weights, wants_x = ctx.needs_input_grad[3:5]
+            return None, None, None, None, None, *found
+        wants_weights, wants_x = ctx.needs_input_grad[4:6]
         d_x = empty_frames(*ctx.inputs.x.shape, ctx.dtype) if wants_x else None
         d_outputs = torch.zeros_like(outputs) if d_outputs is None else channels_last(d_outputs)
         gradients = _go_back(
             ctx.inputs,
             ctx.packed,
-            outputs,
-            ctx.steps,
+            ctx.read._replace(outputs=outputs),
             d_outputs,
             d_c,
             d_x,
@@ -91,6 +92,7 @@ class Scan(torch.autograd.Function):
         )
         d_token = torch.zeros(()) if wants_weights else None  # what comes after it is `shared`'s
         return (
+            None,
             None,
             None,
             None,
@@ -145,62 +147,97 @@ class _Step(NamedTuple):
     tanh_c: Tensor
 
 
-def _read(inputs: _Inputs, packed: Packed, *, keep: bool) -> tuple[Tensor, list[_Step]]:
-    """Return h after every frame, and every frame's step or only the last one."""
+class _Read(NamedTuple):
+    """What a scan has found, and kept for the backward pass."""
+
+    outputs: Tensor  # h after every frame, (T, B, C, H, W)
+    cells: list[Tensor]  # c after every frame, or after the last one alone
+    steps: list[_Step]  # of every frame, or none
+
+
+def _read(inputs: _Inputs, packed: Packed, *, keeps_cells: bool, keeps_steps: bool) -> _Read:
+    """Read the frames."""
     x, h, c = inputs
-    from_x, from_h, bias, peephole = packed
     T, B, _, H, W = x.shape
-    C = from_h.weight.shape[1]
+    C = packed.from_h.weight.shape[1]
     outputs = empty_frames(T, B, C, H, W, x.dtype)
     unchanging = identity(x.dtype)
-    steps = []
+    cells, steps = [], []
     for t in range(T):
-        if h is None:
-            gates = from_x(x[t], bias)
-        else:
-            gates = from_h(h, bias)
-            from_x.add_to(gates, x[t])
-        if keep or not steps:
-            i, f, g, o, new_c = empty_frames(5, B, C, H, W, x.dtype).unbind()
-        for gate, values in zip((i, f, g, o), gates.chunk(4, 1), strict=True):
-            gate.copy_(values)
-        if peephole is not None and c is not None:
-            i.addcmul_(peephole[0], c)
-            f.addcmul_(peephole[1], c)
-        tanh_g = tanh(g, unchanging)
-        torch.mul(i.sigmoid_(), tanh_g, out=g)
-        c = new_c.copy_(g) if c is None else torch.mul(f.sigmoid_(), c, out=new_c).add_(g)
-        if peephole is not None:
-            o.addcmul_(peephole[2], c)
-        tanh_c = tanh(c, unchanging)
-        h = torch.mul(o.sigmoid_(), tanh_c, out=outputs[t])
-        if not keep:
-            steps.clear()
-        steps.append(_Step(i, f, tanh_g, o, c, tanh_c))
-    return outputs, steps
+        if t == 0 or keeps_steps:
+            gates = empty_frames(4, B, C, H, W, x.dtype)
+        if t == 0 or keeps_cells:
+            (new_c,) = empty_frames(1, B, C, H, W, x.dtype)
+        step = _advance(x[t], h, c, packed, gates, new_c, outputs[t], unchanging)
+        h, c = outputs[t], step.c
+        if keeps_steps:
+            steps.append(step)
+        if keeps_cells or t == T - 1:
+            cells.append(c)
+    return _Read(outputs, cells, steps)
+
+
+def _advance(
+    frame: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
+    packed: Packed,
+    gates: Tensor,
+    new_c: Tensor,
+    new_h: Tensor,
+    unchanging: Tensor,
+) -> _Step:
+    """Read one frame; gates (4, B, C, H, W), new_c and new_h are filled."""
+    from_x, from_h, bias, peephole = packed
+    if h is None:
+        values = from_x(frame, bias)
+    else:
+        values = from_h(h, bias)
+        from_x.add_to(values, frame)
+    i, f, g, o = gates.unbind()
+    for gate, value in zip((i, f, g, o), values.chunk(4, 1), strict=True):
+        gate.copy_(value)
+    if peephole is not None and c is not None:
+        i.addcmul_(peephole[0], c)
+        f.addcmul_(peephole[1], c)
+    tanh_g = tanh(g, unchanging)
+    torch.mul(i.sigmoid_(), tanh_g, out=g)
+    c = new_c.copy_(g) if c is None else torch.mul(f.sigmoid_(), c, out=new_c).add_(g)
+    if peephole is not None:
+        o.addcmul_(peephole[2], c)
+    tanh_c = tanh(c, unchanging)
+    torch.mul(o.sigmoid_(), tanh_c, out=new_h)
+    return _Step(i, f, tanh_g, o, c, tanh_c)
 
 
 def _go_back(
     inputs: _Inputs,
     packed: Packed,
-    outputs: Tensor,
-    steps: list[_Step],
+    read: _Read,
     d_outputs: Tensor,
     d_c: Tensor | None,
     d_x: Tensor | None,
     shared: PackedWeights | None,
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients of x (d_x, filled where it is wanted), h and c; give shared the rest."""
+    outputs, cells, steps = read
     T, B, C, H, W = outputs.shape
     x, first_h, first_c = inputs
     from_x, from_h, _, peephole = packed
     together = min(T, max(1, TOGETHER // (4 * outputs[0].nbytes)))  # frames
     d_i, d_f, d_g, d_o, new, through_c, product = empty_frames(7, B, C, H, W, x.dtype).unbind()
+    if not steps:
+        again = empty_frames(6, B, C, H, W, x.dtype)  # gates, c and h, computed again
+        unchanging = identity(x.dtype)
     d_h = None
     d_c = through_c.zero_() if d_c is None else through_c.copy_(d_c)
     for t in reversed(range(T)):
-        i, f, g, o, c, tanh_c = steps[t]
-        before = steps[t - 1].c if t else first_c
+        before, h = (cells[t - 1], outputs[t - 1]) if t else (first_c, first_h)
+        i, f, g, o, c, tanh_c = (
+            steps[t]
+            if steps
+            else _advance(x[t], h, before, packed, again[:4], again[4], again[5], unchanging)
+        )
         d_h = d_outputs[t] if d_h is None else d_h.add_(d_outputs[t])
         _sigmoid_backward(torch.mul(d_h, tanh_c, out=product), o, grad_input=d_o)
         d_c.add_(_tanh_backward(torch.mul(d_h, o, out=product), tanh_c, grad_input=new))
@@ -237,8 +274,8 @@ def _go_back(
             shared.add(packed, d_gates[0], x[0], first_h)
             frames, d_gates = slice(1, frames.stop), d_gates[1:]
         if len(d_gates):
-            before = outputs[frames.start - 1 : frames.stop - 1]
-            shared.add(packed, *(part.flatten(0, 1) for part in (d_gates, x[frames], before)))
+            earlier = outputs[frames.start - 1 : frames.stop - 1]
+            shared.add(packed, *(part.flatten(0, 1) for part in (d_gates, x[frames], earlier)))
     return d_x, d_h if first_h is not None else None, d_c
 
 

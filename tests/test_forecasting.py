@@ -237,11 +237,17 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_best(monkeypatch):
     best = {name: value.clone() for name, value in trainer.best_weights.items()}
     before = {name: value.clone() for name, value in weights(trainer).items()}
     broken = lambda values, frames, truth: values.sum() * math.nan  # noqa: E731
-    monkeypatch.setitem(forecasting.FORECAST_LOSSES, "bce", broken)
+    monkeypatch.setitem(forecasting.FORECAST_LOSSES, trainer.config.loss, broken)
     records = list(trainer.records())
     assert [record.ended for record in records] == ["diverged"]
     assert same(trainer.best_weights, best)
     assert same(weights(trainer), before)
+
+
+def test_recomputing_changes_no_number():
+    (one, first), (two, second) = run(), run(recompute=True)
+    assert [record.loss for record in first] == [record.loss for record in second]
+    assert same(weights(one), weights(two))
 
 
 def test_settings_go_to_one_flat_mapping_and_back():

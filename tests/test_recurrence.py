@@ -272,3 +272,29 @@ def test_one_scanner_reads_without_and_with_gradients_and_in_two_sizes():
     found = torch.autograd.grad(loss, weights[0])[0]
     parts = [scan(frames, None, Weights(*weights))[0].sum() for frames in (x, other)]
     torch.testing.assert_close(found, torch.autograd.grad(sum(parts), weights[0])[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("case", CASES)
+def test_recomputed_gates_give_the_same_gradients_bit_for_bit(case, dtype):
+    (x, h, c, *weights), results = draw(case), []
+    state = None if h is None else (h, c)
+    given = [t.requires_grad_() for t in (x, *weights) if t is not None]
+    for recompute in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            outputs, _ = Scanner(Weights(*weights), recompute=recompute)(x, state)
+        kept = outputs.grad_fn.read
+        assert (len(kept.steps), len(kept.cells)) == (0 if recompute else len(x), len(x))
+        results.append([outputs, *torch.autograd.grad(outputs.float().square().sum(), given)])
+    for found, expected in zip(*results, strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_the_reference_recomputes_too():
+    (x, h, c, *weights), results = draw(CASES[0]), []
+    given = [t.requires_grad_() for t in (x, *weights) if t is not None]
+    for recompute in (False, True):
+        outputs, _ = reference_scan(x, (h, c), Weights(*weights), recompute=recompute)
+        results.append(torch.autograd.grad(outputs.square().sum(), given))
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected)
