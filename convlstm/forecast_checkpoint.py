@@ -131,9 +131,18 @@ def read_forecaster(source: str | Path | bytes) -> ForecastCheckpoint:
 
 
 def load_forecaster(
-    checkpoint: ForecastCheckpoint, device: torch.device | str = "cpu"
+    source: str | Path | ForecastCheckpoint, device: torch.device | str = "cpu"
 ) -> Forecaster:
-    """Make the model that a checkpoint holds, ready to predict."""
+    """Make the model of a checkpoint, ready to predict.
+
+    Args:
+        source: a file that `train` wrote, or its content as `read_forecaster` returned it.
+        device: where the model shall be.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or not one of ours.
+    """
+    checkpoint = source if isinstance(source, ForecastCheckpoint) else read_forecaster(source)
     model = build_forecaster(checkpoint.config.model, torch.Generator(), device)
     model.load_state_dict(checkpoint.weights)
     return model.eval()

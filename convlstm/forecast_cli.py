@@ -76,7 +76,7 @@ def train_forecaster(
     Returns:
         The exit code: 0, or 130 after an interrupt.
     """
-    with _process_group():
+    with _process_group(device) as device:
         if flags.resume:
             trainer = resume_forecaster(read_forecaster(flags.resume), device)
             if trainer.ended:
@@ -281,14 +281,17 @@ def _summary(trainer: ForecastTrainer) -> str:
 
 
 @contextlib.contextmanager
-def _process_group() -> Iterator[None]:
-    """Join the other processes where torchrun has started this one."""
+def _process_group(device: torch.device) -> Iterator[torch.device]:
+    """Join the other processes where torchrun has started this one; yield this one's device."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
-        yield
+        yield device
         return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield
+        yield device
     finally:
         dist.destroy_process_group()
 

@@ -5,8 +5,7 @@ Every technique is a setting, which works alone and together with the others. Ax
 """
 
 import math
-import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Literal, get_args
 
@@ -27,8 +26,8 @@ from convlstm.digits import DigitsConfig, read_digits, sample_digits
 from convlstm.forecaster import Forecaster, ForecasterConfig, build_forecaster, forecast
 from convlstm.losses import FORECAST_LOSSES
 from convlstm.optimizers import Optimizer, OptimizerName, Schedule, onecycle
-from convlstm.training import MAX_SEED, resolve_precision
-from convlstm.video_metrics import VideoEvaluation, baseline_scores, score_video
+from convlstm.training import MAX_SEED, Clock, resolve_precision
+from convlstm.video_metrics import VideoEvaluation, baseline_scores, frame_scores, mean_of
 
 Targets = Literal["all", "future"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -39,7 +38,7 @@ HORIZON = 10  # frames to predict, likewise
 VALIDATION_SEQUENCES = 128
 _VALIDATION_SEED = 2**31 - 1  # of the lower half, from which training draws nothing but weights
 _DATA_STREAM = 2**31  # added to a run's seed for its sequences
-_EVALUATED_AT_ONCE = 32  # sequences
+_EVALUATED_AT_ONCE = 8  # sequences; a fraction of a second of work on a CPU
 _NEARLY = 1e-6  # how near to 0 and 1 a prediction may come where its logit is asked for
 
 
@@ -192,7 +191,7 @@ class ForecastRecord:
 
 
 class ForecastTrainer:
-    """The state of one run, moved on by pulling from `records`.
+    """The state of one run, moved on by pulling from `records`, or from `pieces`.
 
     In a process group (`torch.distributed`) each process takes its share of every batch, and all
     of them end up with the same weights.
@@ -257,13 +256,21 @@ class ForecastTrainer:
 
     def records(self) -> Iterator[ForecastRecord]:
         """Train to the end of the run, one record a step."""
+        return (record for record in self.pieces() if record is not None)
+
+    def pieces(self) -> Iterator[ForecastRecord | None]:
+        """Train to the end of the run, cut fine.
+
+        Yields:
+            None between the pieces of an evaluation; a record after each step. Closed in between,
+            a new call goes on there.
+        """
         while self.ended is None:
-            started = time.perf_counter() - self.seconds
-            self.last = self._train_step(started)
-            self.progress = self._progress_now()
-            is_over = self.progress >= 1
-            if self.ended is None and (self.step % self.config.evaluate_every == 0 or is_over):
-                self._evaluate_step(started, is_over)
+            if not self._evaluation_is_due():
+                self.last = self._train_step(Clock(self.seconds))
+                self.progress = self._progress_now()
+            if self._evaluation_is_due():
+                yield from self._evaluate_step(Clock(self.seconds))
             yield self.last
 
     def evaluation_model(self) -> Forecaster:
@@ -272,7 +279,7 @@ class ForecastTrainer:
         model.load_state_dict(self.averaged or self.model.state_dict())
         return model.eval()
 
-    def _train_step(self, started: float) -> ForecastRecord:
+    def _train_step(self, clock: Clock) -> ForecastRecord:
         config = self.config
         progress = self.progress
         horizon = horizon_at(config, progress)
@@ -301,7 +308,7 @@ class ForecastTrainer:
             horizon,
             total.item(),
             rate,
-            time.perf_counter() - started,
+            clock.seconds(),
             ended=None if is_finite else "diverged",
         )
 
@@ -344,9 +351,14 @@ class ForecastTrainer:
         drawn = torch.rand(shape, generator=self.generator, device=self.device)
         return drawn < 1 - progress / share
 
-    def _evaluate_step(self, started: float, is_over: bool) -> None:
-        loss, evaluation = self.evaluate()
-        ended: End | None = "finished" if is_over else None
+    def _evaluation_is_due(self) -> bool:
+        if self.last is None or self.last.ended or self.last.validation_loss is not None:
+            return False
+        return self.step % self.config.evaluate_every == 0 or self.progress >= 1
+
+    def _evaluate_step(self, clock: Clock) -> Iterator[None]:
+        loss, evaluation = yield from self._evaluation_pieces(clock)
+        ended: End | None = "finished" if self.progress >= 1 else None
         if loss < self.best_loss:
             self.best_loss, self.evaluations_since_best = loss, 0
             self.best_weights = self._copy_weights(self.averaged)
@@ -356,27 +368,27 @@ class ForecastTrainer:
                 ended = ended or "patience"
         self.last = replace(
             self.last,
-            seconds=time.perf_counter() - started,
+            seconds=clock.seconds(),
             validation_loss=loss,
             evaluation=evaluation,
             ended=ended,
         )
 
-    @torch.no_grad()
-    def evaluate(self) -> tuple[float, VideoEvaluation]:
-        """Return the loss and the scores on the validation set, at the full horizon."""
-        model = self.evaluation_model()
-        context = self._validation[:, :CONTEXT_FRAMES]
-        truth = self._validation[:, CONTEXT_FRAMES:]
-        with self._autocast():
-            predicted = torch.cat(
-                [
-                    forecast(model, part, HORIZON, augmented=self.config.augmented)
-                    for part in context.split(_EVALUATED_AT_ONCE)
-                ]
-            )
-        loss = FORECAST_LOSSES[self.config.loss](predicted.logit(_NEARLY), predicted, truth).item()
-        return loss, VideoEvaluation(score_video(predicted, truth), *self._baselines)
+    def _evaluation_pieces(
+        self, clock: Clock
+    ) -> Generator[None, None, tuple[float, VideoEvaluation]]:
+        """Find the loss and the scores on the validation set, at the full horizon."""
+        model, loss, scores = self.evaluation_model(), 0.0, []
+        for frames in self._validation.split(_EVALUATED_AT_ONCE):
+            context, truth = frames[:, :CONTEXT_FRAMES], frames[:, CONTEXT_FRAMES:]
+            with self._autocast():
+                predicted = forecast(model, context, HORIZON, augmented=self.config.augmented)
+            criterion = FORECAST_LOSSES[self.config.loss]
+            share = len(frames) / len(self._validation)
+            loss += criterion(predicted.logit(_NEARLY), predicted, truth).item() * share
+            scores.append(frame_scores(predicted, truth))
+            yield from clock.interruption()
+        return loss, VideoEvaluation(mean_of(torch.cat(scores)), *self._baselines)
 
     def _progress_now(self) -> float:
         """How much of the run is done, in [0, 1] and over; the same in all processes."""

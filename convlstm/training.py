@@ -270,7 +270,7 @@ class Trainer:
 
     def evaluate(self) -> Evaluation:
         """Score the model on the held-out set, in one go."""
-        pieces = self._evaluation_pieces(_Clock(0.0))
+        pieces = self._evaluation_pieces(Clock(0.0))
         while True:
             try:
                 next(pieces)
@@ -283,7 +283,7 @@ class Trainer:
 
     def _train_step(self) -> Iterator[None]:
         config, before = self.config, self.generator.get_state()
-        clock = _Clock(self.seconds)
+        clock = Clock(self.seconds)
         try:
             rate = learning_rate_at(config, self.step)
             batch = sample_squares(
@@ -339,7 +339,7 @@ class Trainer:
         return due or self.step in (1, self.config.total_steps)
 
     def _evaluate_step(self) -> Iterator[None]:
-        clock = _Clock(self.seconds)
+        clock = Clock(self.seconds)
         evaluation = yield from self._evaluation_pieces(clock)
         mse = evaluation.model.mse
         if mse < self.best_mse:
@@ -352,7 +352,7 @@ class Trainer:
             self.records[-1], seconds=clock.seconds(), evaluation=evaluation, ended=self.ended
         )
 
-    def _evaluation_pieces(self, clock: "_Clock") -> Generator[None, None, Evaluation]:
+    def _evaluation_pieces(self, clock: "Clock") -> Generator[None, None, Evaluation]:
         context, truth = self._held_out
         predicted = []
         for chunk in context.split(evaluation_chunk(self.config)):
@@ -429,16 +429,18 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     return "bfloat16" if fast else "float32"
 
 
-class _Clock:
+class Clock:
     """Counts a run's computing time, without what passes while others have their turn."""
 
     def __init__(self, seconds: float) -> None:
         self._started = time.perf_counter() - seconds
 
     def seconds(self) -> float:
+        """Return the computing time so far, in s."""
         return time.perf_counter() - self._started
 
     def interruption(self) -> Iterator[None]:
+        """Yield once; what passes meanwhile does not count."""
         seconds = self.seconds()
         yield None
         self._started = time.perf_counter() - seconds

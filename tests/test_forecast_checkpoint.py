@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from convlstm import forecasting
-from convlstm.forecast_checkpoint import read_forecaster, save_forecaster, save_run
+from convlstm.forecast_checkpoint import load_forecaster, read_forecaster, save_forecaster, save_run
 from convlstm.forecasting import ForecastTrainer, forecast_config
 from convlstm.safe_files import CheckpointError, file_format
 
@@ -36,6 +36,7 @@ def test_a_file_says_what_it_is(files):
     assert checkpoint.about["steps"] == 2
     assert checkpoint.run is not None
     assert read_forecaster(files / "model").run is None
+    assert not load_forecaster(files / "model").training
 
 
 def test_a_run_s_model_is_the_averaged_one(files):

@@ -133,6 +133,23 @@ def test_the_same_seed_gives_the_same_run_and_leaves_the_global_random_state():
     assert not same(weights(one), weights(run(seed=1)[0]))
 
 
+def test_a_run_left_within_an_evaluation_goes_on_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(forecasting, "_EVALUATED_AT_ONCE", 1)
+    whole, _ = run()
+    trainer = ForecastTrainer(forecast_config(TINY))
+    pieces = trainer.pieces()
+    seen = [next(pieces) for _ in range(4)]  # a step, and three pieces of the second's evaluation
+    assert [piece is None for piece in seen] == [False, True, True, True]
+    pieces.close()
+    save_run(trainer, tmp_path / "run")
+    for again in (trainer, resume_forecaster(read_forecaster(tmp_path / "run"))):
+        records = list(again.records())
+        assert [record.step for record in records] == [2, 3, 4]
+        assert same(weights(whole), weights(again))
+        assert records[-1].evaluation == whole.last.evaluation
+        assert records[-1].validation_loss == whole.last.validation_loss
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_a_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(steps, tmp_path):
     settings = {"ema": 0.9, "scheduled_sampling": 0.8, "patience": 3}
@@ -188,7 +205,7 @@ def test_the_horizon_grows_over_its_share_of_the_run():
 
 def test_a_time_budget_decides_the_schedule_and_the_end(monkeypatch):
     clock = iter(range(0, 10_000, 10))  # every look at the clock is 10 s later
-    monkeypatch.setattr(forecasting.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr("convlstm.training.time.perf_counter", lambda: next(clock))
     trainer = ForecastTrainer(forecast_config({**TINY, "max_minutes": 1, "steps": 1}))
     records = list(trainer.records())
     assert 2 < len(records) < 10
@@ -213,7 +230,12 @@ def test_patience_counts_evaluations_since_the_best(monkeypatch):
     trainer = ForecastTrainer(
         forecast_config({**TINY, "steps": 50, "evaluate_every": 1, "patience": 3})
     )
-    monkeypatch.setattr(trainer, "evaluate", lambda: (next(losses), None))
+
+    def evaluate(clock):
+        yield from clock.interruption()
+        return next(losses), None
+
+    monkeypatch.setattr(trainer, "_evaluation_pieces", evaluate)
     records = list(trainer.records())
     assert [record.validation_loss for record in records][-1] == 2.0
     assert (len(records), records[-1].ended) == (8, "patience")
