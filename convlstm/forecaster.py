@@ -41,7 +41,7 @@ class ForecasterConfig:
         residual: whether layers add their input to their output.
         attention: whether the coarse scales of "multiscale" attend over all positions.
         recompute: whether training computes gates again instead of keeping them: slower, in less
-            than half the memory.
+            memory.
         rollout: "closed" (each predicted frame is read again) or "states" (after the frames seen,
             only the states go on).
     """

@@ -156,8 +156,8 @@ class ConvLSTM(nn.Module):
         peephole: whether the gates see the cell state.
         forget_bias: initial bias of the forget gates.
         residual: whether every layer after the first adds its input to its output.
-        recompute: whether training computes the gates again in the backward pass instead of keeping
-            them: less than half the memory, a third more time, the same numbers.
+        recompute: whether training computes the gates again in the backward pass: two tensors are
+            kept of a frame instead of seven, for a third more time and the same numbers.
         device: where the parameters are made.
         dtype: their type.
 

@@ -97,8 +97,8 @@ class Scanner:
 
     Args:
         weights: the cell's; not to be changed before the backward pass.
-        recompute: whether the backward pass computes the gates again instead of keeping them: less
-            than half the memory, a third more time.
+        recompute: whether the backward pass computes the gates again: two tensors are kept of a
+            frame instead of seven, for a third more time.
     """
 
     def __init__(self, weights: Weights, *, recompute: bool = False) -> None:
