@@ -135,7 +135,11 @@ def resume(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Traine
     """
     trainer = Trainer(checkpoint.config, device)
     # Copies: training changes them in place, and one checkpoint may be resumed more than once.
-    tensors = {n: value.to(trainer.device, copy=True) for n, value in checkpoint.tensors.items()}
+    # The history stays where it is: some devices know no float64.
+    tensors = {
+        name: value if name.startswith("history.") else value.to(trainer.device, copy=True)
+        for name, value in checkpoint.tensors.items()
+    }
     try:
         trainer.generator.set_state(_check_generator(checkpoint.tensors["generator"]))
     except (RuntimeError, TypeError) as error:

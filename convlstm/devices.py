@@ -26,6 +26,9 @@ def pick_device(name: str) -> torch.device:
         raise ValueError(f"device is {name!r}: must be auto, cpu, cuda or mps.") from None
     if device.type != "cpu" and not available.get(device.type, bool)():
         raise ValueError(f"device is {name!r}: this machine has none; use --device cpu.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise ValueError(f"device is {name!r}: must have a number under {count}, the GPUs here.")
     return device
 
 
