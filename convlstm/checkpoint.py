@@ -22,6 +22,7 @@ from convlstm.metrics import Evaluation, Scores
 from convlstm.predictor import NextFramePredictor
 from convlstm.safe_files import (
     CheckpointError,
+    check_generator,
     parse_json,
     read_file,
     read_header,
@@ -141,7 +142,7 @@ def resume(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Traine
         for name, value in checkpoint.tensors.items()
     }
     try:
-        trainer.generator.set_state(_check_generator(checkpoint.tensors["generator"]))
+        trainer.generator.set_state(check_generator(checkpoint.tensors["generator"]))
     except (RuntimeError, TypeError) as error:
         raise CheckpointError(
             f"This run cannot go on on {trainer.device.type}: the state of its generator belongs "
@@ -305,20 +306,6 @@ def _restore_optimizer(trainer: Trainer, tensors: dict[str, Tensor], steps: int)
             "exp_avg": tensors[f"adam.exp_avg.{name}"],
             "exp_avg_sq": tensors[f"adam.exp_avg_sq.{name}"],
         }
-
-
-def _check_generator(state: Tensor) -> Tensor:
-    """Return a generator's state if torch can draw from it.
-
-    Raises:
-        RuntimeError: it is a CPU's and forged. torch checks its two counters one by one; together
-            they could make it read past the end of its 624 numbers.
-    """
-    content = bytes(state.tolist())
-    left, following = (int.from_bytes(content[at : at + 4], "little") for at in (8, 16))
-    if len(content) > 24 and left + following > 625:
-        raise RuntimeError("Invalid mt19937 state")
-    return state
 
 
 def _optimizer_steps(trainer: Trainer) -> int:

@@ -122,6 +122,8 @@ def evaluate(flags: argparse.Namespace) -> int:
     seed = check_integer("seed", flags.seed, 0, MAX_TEST_SEED)
     horizon = check_integer("horizon", flags.horizon, 1, HORIZON)
     device = _device(flags.device)
+    if flags.out:
+        _check_writable(flags.out)
     if file_format(flags.checkpoint) == FORECAST_FORMAT:
         return forecast_cli.evaluate_forecaster(flags, device, count, seed)
     if flags.test_set or flags.augmented or flags.out:
@@ -213,7 +215,8 @@ def _is_for_forecaster(flags: argparse.Namespace) -> bool:
     """Whether the flags ask for a forecaster: by its preset, or by the file to go on with."""
     if flags.resume is None:
         return flags.preset in FORECAST_PRESETS
-    asked = [n for n in ("preset", *SETTING_NAMES, *FORECAST_NAMES) if getattr(flags, n, None)]
+    asked = ["preset"] if flags.preset else []
+    asked += [name for name in (*SETTING_NAMES, *FORECAST_NAMES) if name in flags]
     if asked:
         odd = ", ".join("--" + name.replace("_", "-") for name in dict.fromkeys(asked))
         raise UsageError(f"--resume goes on with the checkpoint's own settings: leave out {odd}.")

@@ -8,6 +8,7 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import get_args
 
 import torch
 from safetensors import SafetensorError
@@ -15,10 +16,12 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from convlstm.checks import SettingError, check_integer, check_number, shown
+from convlstm.checks import SettingError, check_choice, check_integer, check_number, shown
 from convlstm.forecaster import Forecaster, build_forecaster
 from convlstm.forecasting import (
     FORECAST_NAMES,
+    HORIZON,
+    End,
     ForecastConfig,
     ForecastRecord,
     ForecastTrainer,
@@ -27,6 +30,7 @@ from convlstm.forecasting import (
 )
 from convlstm.safe_files import (
     CheckpointError,
+    check_generator,
     parse_json,
     read_file,
     read_header,
@@ -35,8 +39,9 @@ from convlstm.safe_files import (
 
 FORECAST_FORMAT = "convlstm-forecaster"
 VERSION = "1"
-MAX_BYTES = 2**30
+MAX_BYTES = 2**33  # the largest network with its moments takes 7 GiB
 _MAX_STEPS = 10_000_000
+_LARGEST = 1e30  # that any number of a run reaches
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def save_run(trainer: ForecastTrainer, path: str | Path) -> None:
     tensors |= {f"optimizer.{name}": value for name, value in trainer.optimizer.state().items()}
     tensors["generator"] = trainer.generator.get_state()
     progress = {
-        "last": asdict(trainer.last) | {"evaluation": None} if trainer.last else None,
+        "last": _record_data(trainer.last),
         "progress": trainer.progress,
         "best_loss": trainer.best_loss if math.isfinite(trainer.best_loss) else None,
         "evaluations_since_best": trainer.evaluations_since_best,
@@ -114,16 +119,17 @@ def read_forecaster(source: str | Path | bytes) -> ForecastCheckpoint:
         config = forecast_config(settings)
     except SettingError as error:
         raise CheckpointError(f"The checkpoint's settings are refused: {error}") from error
-    _check_entries(config, entries)
+    is_run = "progress" in metadata
+    _check_entries(config, entries, is_run=is_run)
     try:
         tensors = load_tensors(data)
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"The checkpoint is damaged: {shown(str(error))}.") from error
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
+        if tensor.dtype == torch.float32 and not tensor.isfinite().all():
             raise CheckpointError(f"The checkpoint is damaged: {name} holds NaN or infinity.")
     about = parse_json(metadata.get("about"))
-    if "progress" not in metadata:
+    if not is_run:
         return ForecastCheckpoint(config, part_of(tensors, "model."), None, about)
     about["progress"] = _read_progress(metadata)
     averaged = part_of(tensors, "averaged.")
@@ -160,26 +166,28 @@ def resume_forecaster(
         raise CheckpointError("The file holds a model alone, no run that could go on.")
     trainer = ForecastTrainer(checkpoint.config, device)
     tensors = {n: value.to(trainer.device, copy=True) for n, value in checkpoint.run.items()}
+    progress = checkpoint.about["progress"]
+    moments = part_of(tensors, "optimizer.")
+    _check_moments(trainer, moments, progress)
     try:
-        trainer.generator.set_state(checkpoint.run["generator"])
-        trainer.optimizer.load_state(part_of(tensors, "optimizer."))
+        trainer.generator.set_state(check_generator(checkpoint.run["generator"]))
+        trainer.scaler.load_state_dict(progress["scaler"])
     except (RuntimeError, TypeError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"This run cannot go on on {trainer.device.type}: its generator or optimiser belongs "
-            "to another kind of device, or is damaged."
+            f"This run cannot go on on {trainer.device.type}: its generator belongs to another "
+            "kind of device, or is damaged."
         ) from error
+    trainer.optimizer.load_state(moments)
     with torch.no_grad():  # into the same memory, which the optimiser shares
         for name, value in trainer.model.state_dict().items():
             value.copy_(tensors[f"model.{name}"])
     trainer.best_weights = part_of(tensors, "best.")
     trainer.averaged = part_of(tensors, "averaged.") or None
-    progress = checkpoint.about["progress"]
-    trainer.last = ForecastRecord(**progress["last"]) if progress["last"] else None
+    trainer.last = _record(progress["last"])
     trainer.step = trainer.last.step if trainer.last else 0
     trainer.progress = progress["progress"]
     trainer.best_loss = math.inf if progress["best_loss"] is None else progress["best_loss"]
     trainer.evaluations_since_best = progress["evaluations_since_best"]
-    trainer.scaler.load_state_dict(progress["scaler"])
     return trainer
 
 
@@ -214,42 +222,97 @@ def _write(
     write_atomically(path, save_tensors(contiguous, metadata))
 
 
-def _check_entries(config: ForecastConfig, entries: dict[str, dict]) -> None:
-    """Compare the header's names, shapes and types with what the settings ask for."""
-    with torch.device("meta"):
-        weights = build_forecaster(config.model, torch.Generator(), "meta").state_dict()
-    prefixes = {name.split(".")[0] for name in entries} & {"model", "best", "averaged"}
-    expected = {f"{prefix}.{name}" for prefix in prefixes | {"model"} for name in weights}
-    found = {name for name in entries if not name.startswith("optimizer.") and name != "generator"}
+def _check_entries(config: ForecastConfig, entries: dict[str, dict], *, is_run: bool) -> None:
+    """Compare the header's names, shapes and types with what the settings ask for.
+
+    The optimiser's are compared when a run goes on: `_check_moments`.
+    """
+    weights = build_forecaster(config.model, torch.Generator(), "meta").state_dict()
+    prefixes = ["model"]
+    if is_run:
+        prefixes += ["best", "averaged"] if config.ema else ["best"]
+    expected = {f"{prefix}.{name}" for prefix in prefixes for name in weights}
+    expected |= {"generator"} if is_run else set()
+    found = {name for name in entries if not (is_run and name.startswith("optimizer."))}
     if found != expected:
         odd = shown(sorted(found ^ expected)[0])
         raise CheckpointError(f"The checkpoint does not fit its settings: tensor {odd}.")
-    for name in found:
-        entry, shape = entries[name], list(weights[name.partition(".")[2]].shape)
-        if entry.get("dtype") != "F32" or entry.get("shape") != shape:
+    for name, entry in entries.items():
+        dtype, shape = entry.get("dtype"), entry.get("shape")
+        if name == "generator":
+            fits = dtype == "U8" and isinstance(shape, list) and len(shape) == 1
+        elif name.startswith("optimizer."):
+            fits = dtype == "F32"
+        else:
+            fits = dtype == "F32" and shape == list(weights[name.partition(".")[2]].shape)
+        if not fits:
             raise CheckpointError(
                 f"The checkpoint does not fit its settings: tensor {name} is "
-                f"{shown(entry.get('dtype'))} {shown(entry.get('shape'))}."
+                f"{shown(dtype)} {shown(shape)}."
             )
+
+
+def _check_moments(
+    trainer: ForecastTrainer, moments: dict[str, Tensor], progress: dict[str, object]
+) -> None:
+    """Refuse an optimiser's state that is not this model's: its kernels do not check sizes."""
+    expected = trainer.optimizer.shape_of_state()
+    # Before the first update there is none; under float16 the first steps may have been left out.
+    may_lack = progress["last"] is None or trainer.scaler.is_enabled()
+    if not moments and may_lack:
+        return
+    if {name: list(value.shape) for name, value in moments.items()} != expected:
+        raise CheckpointError("The checkpoint is damaged: its optimiser belongs to another model.")
+    for name, value in moments.items():
+        if name.endswith(("exp_avg_sq", "step")) and (value < 0).any():
+            raise CheckpointError(f"The checkpoint is damaged: {name} holds numbers below 0.")
+
+
+def _record_data(record: ForecastRecord | None) -> dict[str, object] | None:
+    """Return a record as JSON can hold it: without its scores, and null for a loss of NaN."""
+    if record is None:
+        return None
+    loss = record.loss if math.isfinite(record.loss) else None
+    return {**asdict(record), "evaluation": None, "loss": loss}
+
+
+def _record(data: dict[str, object] | None) -> ForecastRecord | None:
+    if data is None:
+        return None
+    return ForecastRecord(**{**data, "loss": math.nan if data["loss"] is None else data["loss"]})
 
 
 def _read_progress(metadata: dict[str, str]) -> dict[str, object]:
     progress = parse_json(metadata["progress"])
     try:
-        last = progress["last"]
-        if last is not None:
-            check_integer("step", last["step"], 1, _MAX_STEPS)
-            ForecastRecord(**last)
-        check_number("progress", progress["progress"], 0, math.inf)
+        if progress["last"] is not None:
+            _check_record(progress["last"])
+        check_number("progress", progress["progress"], 0, _LARGEST)
         check_integer("evaluations_since_best", progress["evaluations_since_best"], 0, _MAX_STEPS)
         if progress["best_loss"] is not None:
-            check_number("best_loss", progress["best_loss"], -1e9, 1e9)
-        if not isinstance(progress["scaler"], dict):
-            raise TypeError("scaler")
+            check_number("best_loss", progress["best_loss"], -_LARGEST, _LARGEST)
+        for name, value in progress["scaler"].items():
+            check_number(name, value, 0, _LARGEST)
     except SettingError as error:
         raise CheckpointError(f"The checkpoint is damaged: {error}") from error
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             "The checkpoint is damaged: its progress has another structure."
         ) from error
     return progress
+
+
+def _check_record(data: dict[str, object]) -> None:
+    check_integer("step", data["step"], 1, _MAX_STEPS)
+    check_number("progress", data["progress"], 0, 1)
+    check_integer("horizon", data["horizon"], 1, HORIZON)
+    for name in ("learning_rate", "seconds"):
+        check_number(name, data[name], 0, _LARGEST)
+    for name in ("loss", "validation_loss"):
+        if data[name] is not None:
+            check_number(name, data[name], -_LARGEST, _LARGEST)
+    if data["ended"] is not None:
+        check_choice("ended", data["ended"], get_args(End))
+    if data["evaluation"] is not None:
+        raise TypeError("scores are not kept")
+    ForecastRecord(**data)

@@ -167,7 +167,7 @@ def study(flags: argparse.Namespace, device: torch.device, interrupted: Callable
             if interrupted():
                 print("Interrupted; the same command goes on with it.", file=sys.stderr)
                 return 130
-    results = read_results(flags.out)
+    results = read_results(flags.name, flags.out, flags.scale)
     text = markdown_table(flags.name, results)
     picture = study_figure(list(STUDIES[flags.name]), results, f"{flags.name}, {flags.scale} scale")
     write_files({"table.md": f"{text}\n".encode(), "plot.png": picture}, flags.out)
@@ -214,13 +214,13 @@ def _pull(
     total = 1000  # the bar counts thousandths: a run may be bound by steps or by time
     hidden = (flags.json and sys.stdout.isatty()) or trainer.rank > 0
     with contextlib.closing(ProgressBar(total, hidden=hidden)) as bar:
-        for record in trainer.records():
-            if trainer.rank == 0:
+        for record in trainer.pieces():
+            if record is not None and trainer.rank == 0:
                 _show(trainer, record, flags, scalars, bar, total)
                 if flags.out and time.monotonic() - saved_at > 60 * flags.save_every:
                     save_run(trainer, flags.out / RUN_NAME)
                     saved_at = time.monotonic()
-            if interrupted():
+            if trainer.any_process(interrupted()):
                 return
 
 

@@ -69,8 +69,8 @@ def read_test_set(path: Path, count: int) -> Iterator[Tensor]:
             checksum = hashlib.md5(usedforsecurity=False)
             while part := file.read(_READ_AT_ONCE):
                 checksum.update(part)
-        data = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        data = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or "it is no array of NumPy"
         raise CheckpointError(f"Could not read {path}: {reason}.") from error
     if data.shape != TEST_SET_SHAPE or data.dtype != np.uint8:

@@ -55,7 +55,7 @@ def sample_picture(
     Raises:
         SettingError: there is no such sample.
     """
-    check_integer("sample", sample, 0, SAMPLES - 1)
+    sample = check_integer("sample", sample, 0, SAMPLES - 1)
     generator = torch.Generator().manual_seed(_SAMPLE_SEED + sample)
     digits, frames = read_digits("test"), CONTEXT_FRAMES + HORIZON
     return _picture(model, sample_digits(scene, digits, 1, frames, generator), augmented=augmented)

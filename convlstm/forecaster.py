@@ -80,6 +80,8 @@ class ForecasterConfig:
             raise SettingError("kernel_size", self.kernel_size, "odd")
         if self.attention and self.network != "multiscale":
             raise SettingError("attention", True, "needs multiscale")
+        if self.attention and self.num_layers == 1:
+            raise SettingError("attention", True, "needs layers")
 
     @property
     def divisor(self) -> int:
@@ -246,7 +248,8 @@ class MultiScaleForecaster(Forecaster):
                 frame = feed(logits[-1][0], lead_time - 1)[None]
                 coarse, states = self._encode(encoders, frame, states)
             elif lead_time > 1:
-                nothing = torch.zeros_like(coarse[:, :, : self.encoder[-1].in_channels])
+                B, _, H, W = coarse.shape[1:]
+                nothing = coarse.new_zeros(1, B, self.encoder[-1].in_channels, H, W)
                 coarse, states[-1] = encoders[-1](nothing, states[-1])
             hidden = coarse
             for scale in reversed(range(len(forecasters))):
@@ -310,7 +313,8 @@ class _Attention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.heads = max(1, channels // _HEAD_CHANNELS)
+        most = max(1, channels // _HEAD_CHANNELS)
+        self.heads = next(heads for heads in range(most, 0, -1) if channels % heads == 0)
         self.norm = nn.GroupNorm(1, channels)
         self.queries_keys_values = nn.Conv2d(channels, 3 * channels, 1)
         self.output = nn.Conv2d(channels, channels, 1)
@@ -354,10 +358,13 @@ def build_forecaster(
 ) -> Forecaster:
     """Make a forecaster whose weights come from the generator alone, then move it to the device.
 
-    The global random state is neither read nor changed: runs share a process.
+    The global random state is neither read nor changed: runs share a process. On "meta" there are
+    no weights to draw.
     """
     with torch.device("meta"):
         model = _NETWORKS[config.network](config)
+    if torch.device(device).type == "meta":
+        return model
     model.to_empty(device="cpu")
     for module in model.modules():
         if isinstance(module, nn.GroupNorm):

@@ -273,6 +273,14 @@ class ForecastTrainer:
                 yield from self._evaluate_step(Clock(self.seconds))
             yield self.last
 
+    def any_process(self, flag: bool) -> bool:
+        """Whether a flag is set in any of the processes; each of them must ask."""
+        if self.processes == 1:
+            return flag
+        flags = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(flags, dist.ReduceOp.MAX)
+        return bool(flags.item())
+
     def evaluation_model(self) -> Forecaster:
         """Return a forecaster with the weights that this run would be judged by now."""
         model = build_forecaster(self.config.model, torch.Generator(), self.device)
@@ -358,6 +366,7 @@ class ForecastTrainer:
 
     def _evaluate_step(self, clock: Clock) -> Iterator[None]:
         loss, evaluation = yield from self._evaluation_pieces(clock)
+        loss = self._of_first(loss)
         ended: End | None = "finished" if self.progress >= 1 else None
         if loss < self.best_loss:
             self.best_loss, self.evaluations_since_best = loss, 0
@@ -394,10 +403,14 @@ class ForecastTrainer:
         """How much of the run is done, in [0, 1] and over; the same in all processes."""
         if not self.config.max_minutes:
             return self.step / self.config.steps
-        progress = [self.seconds / (60 * self.config.max_minutes)]
-        if self.processes > 1:  # whose clocks differ
-            dist.broadcast_object_list(progress)
-        return progress[0]
+        return self._of_first(self.seconds / (60 * self.config.max_minutes))
+
+    def _of_first(self, value: float) -> float:
+        """Return the first process's value: clocks differ, and so may sums on a GPU."""
+        values = [value]
+        if self.processes > 1:
+            dist.broadcast_object_list(values)
+        return values[0]
 
     def _copy_weights(self, weights: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
         weights = weights or self.model.state_dict()

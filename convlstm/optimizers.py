@@ -87,6 +87,18 @@ class Optimizer:
             for key, value in entry.items()
         }
 
+    def shape_of_state(self) -> dict[str, list[int]]:
+        """Return the names and shapes of what `state` holds after a step; all is float32."""
+        shapes: dict[str, list[int]] = {}
+        for number, part in enumerate(self.parts):
+            keys = ("momentum_buffer",) if number else ("step", "exp_avg", "exp_avg_sq")
+            parameters = [p for group in part.param_groups for p in group["params"]]
+            for index, parameter in enumerate(parameters):
+                for key in keys:
+                    shape = [] if key == "step" else list(parameter.shape)
+                    shapes[f"{number}.{index}.{key}"] = shape
+        return shapes
+
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take over what `state` returned."""
         entries: list[dict[int, dict[str, Tensor]]] = [{} for _ in self.parts]

@@ -36,50 +36,18 @@ class _Pending(NamedTuple):
     h: Tensor | None  # before each frame; None where there was none
 
 
-class PackedWeights:
-    """Weights that several scans share.
+class WeightGradients:
+    """What scans add to the gradients of the weights that they share.
 
     Args:
-        gates: as in `recurrence.Weights`.
-        bias: likewise.
-        peephole: likewise.
+        weights: gates, bias and peephole, as in `recurrence.Weights`.
     """
 
-    def __init__(self, gates: Tensor, bias: Tensor | None, peephole: Tensor | None) -> None:
-        self.weights = gates, bias, peephole
-        self._packed: dict[tuple, Packed] = {}
-        self._token: Tensor | None = None
+    def __init__(self, weights: tuple[Tensor, Tensor | None, Tensor | None]) -> None:
+        self._weights = weights
         self._pending: list[_Pending] = []
-        self._totals: list[Tensor | None] = []  # gradients of gates, bias, peephole, in float32
+        self._totals: list[Tensor | None] = []  # of gates, bias, peephole, in float32
         self._pass: int | None = None
-
-    @property
-    def token(self) -> Tensor | None:
-        """What ties a scan to these weights in the graph: asked for its gradient, it gives theirs.
-
-        None while no gradients are recorded.
-        """
-        if not torch.is_grad_enabled():
-            return None
-        if self._token is None:
-            self._token = _Token.apply(self, *self.weights)
-        return self._token
-
-    def packed(self, dtype: torch.dtype, B: int, H: int, W: int) -> Packed:
-        """Return the weights for frames of a type and shape."""
-        key = dtype, B, H, W
-        if key not in self._packed:
-            gates, bias, peephole = (
-                None if w is None else w.detach().to(dtype) for w in self.weights
-            )
-            in_channels = gates.shape[1] - len(gates) // 4
-            self._packed[key] = Packed(
-                Convolution(gates[:, :in_channels], B, H, W),
-                Convolution(gates[:, in_channels:], B, H, W),
-                bias,
-                peephole,
-            )
-        return self._packed[key]
 
     def add(self, packed: Packed, d_gates: Tensor, x: Tensor, h: Tensor | None) -> None:
         """Note what some frames contribute to the gradients.
@@ -104,7 +72,7 @@ class PackedWeights:
         self._begin()
         self._totals[2].add_(gradient)
 
-    def gradients(self) -> list[Tensor | None]:
+    def take(self) -> list[Tensor | None]:
         """Return what was added since this backward pass began, and forget it."""
         self._begin()
         self._add_up()
@@ -118,7 +86,7 @@ class PackedWeights:
             self._pass, self._pending = running, []
             self._totals = [
                 None if w is None else torch.zeros_like(w, dtype=torch.float32)
-                for w in self.weights
+                for w in self._weights
             ]
 
     def _add_up(self) -> None:
@@ -139,18 +107,65 @@ class PackedWeights:
             d_weight[:, x.shape[1] :] += packed.from_h.weight_gradient(d_gates, h)[0]
 
 
+class PackedWeights:
+    """Weights that several scans share.
+
+    Args:
+        gates: as in `recurrence.Weights`.
+        bias: likewise.
+        peephole: likewise.
+
+    Attributes:
+        sums: where the scans add to the weights' gradients.
+    """
+
+    def __init__(self, gates: Tensor, bias: Tensor | None, peephole: Tensor | None) -> None:
+        self._weights = gates, bias, peephole
+        self.sums = WeightGradients(self._weights)
+        self._packed: dict[tuple, Packed] = {}
+        self._token: Tensor | None = None
+
+    @property
+    def token(self) -> Tensor | None:
+        """What ties a scan to these weights in the graph: asked for its gradient, it gives theirs.
+
+        None while no gradients are recorded.
+        """
+        if not torch.is_grad_enabled():
+            return None
+        if self._token is None:
+            self._token = _Token.apply(self.sums, *self._weights)
+        return self._token
+
+    def packed(self, dtype: torch.dtype, B: int, H: int, W: int) -> Packed:
+        """Return the weights for frames of a type and shape."""
+        key = dtype, B, H, W
+        if key not in self._packed:
+            gates, bias, peephole = (
+                None if w is None else w.detach().to(dtype) for w in self._weights
+            )
+            in_channels = gates.shape[1] - len(gates) // 4
+            self._packed[key] = Packed(
+                Convolution(gates[:, :in_channels], B, H, W),
+                Convolution(gates[:, in_channels:], B, H, W),
+                bias,
+                peephole,
+            )
+        return self._packed[key]
+
+
 class _Token(torch.autograd.Function):
     """Nothing in itself; its backward pass runs after those of all scans that were given it."""
 
     @staticmethod
     def forward(
         ctx: torch.autograd.function.FunctionCtx,
-        shared: PackedWeights,
+        sums: WeightGradients,
         gates: Tensor,
         bias: Tensor | None,
         peephole: Tensor | None,
     ) -> Tensor:
-        ctx.shared = shared
+        ctx.sums = sums  # and not what holds the token, or each would keep the other alive
         ctx.save_for_backward(gates, bias, peephole)  # so that a change in between is an error
         return torch.empty(())
 
@@ -160,7 +175,7 @@ class _Token(torch.autograd.Function):
         weights = ctx.saved_tensors
         return None, *(
             None if weight is None else gradient.to(weight.dtype)
-            for weight, gradient in zip(weights, ctx.shared.gradients(), strict=True)
+            for weight, gradient in zip(weights, ctx.sums.take(), strict=True)
         )
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from convlstm import kernels_cpu
 from convlstm.kernels_cpu import channels_last, empty_frames, identity, tanh
-from convlstm.packed_cpu import TOGETHER, Packed, PackedWeights
+from convlstm.packed_cpu import TOGETHER, Packed, PackedWeights, WeightGradients
 
 
 def is_supported(x: Tensor, dtype: torch.dtype) -> bool:
@@ -63,7 +63,7 @@ class Scan(torch.autograd.Function):
         packed = shared.packed(dtype, B, H, W)
         read = _read(inputs, packed, keeps_cells=keeps, keeps_steps=keeps and not recompute)
         if keeps:
-            ctx.again, ctx.dtype, ctx.shared = again, dtype, shared
+            ctx.again, ctx.dtype, ctx.sums = again, dtype, shared.sums
             ctx.inputs, ctx.packed, ctx.read = inputs, packed, read._replace(outputs=None)
             ctx.set_materialize_grads(False)
             ctx.save_for_backward(*tensors, read.outputs)
@@ -88,9 +88,9 @@ class Scan(torch.autograd.Function):
             d_outputs,
             d_c,
             d_x,
-            ctx.shared if wants_weights else None,
+            ctx.sums if wants_weights else None,
         )
-        d_token = torch.zeros(()) if wants_weights else None  # what comes after it is `shared`'s
+        d_token = torch.zeros(()) if wants_weights else None  # the sums go on from there
         return (
             None,
             None,
@@ -115,12 +115,14 @@ def _differentiable(
     d_c: Tensor | None,
 ) -> list[Tensor | None]:
     """Return the gradients as `backward` does, with a graph of their own."""
+    # Aliases: a state from an earlier scan has a graph of its own, which is not to be walked here.
+    tensors = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
     given = [tensor for tensor in tensors if tensor is not None and tensor.requires_grad]
     results = again(*(None if tensor is None else tensor.to(dtype) for tensor in tensors))
     gradients = (d_outputs, d_c)
     pairs = [pair for pair in zip(results, gradients, strict=True) if pair[1] is not None]
     ends, weights = zip(*pairs, strict=True)
-    found = iter(torch.autograd.grad(ends, given, weights, create_graph=True))
+    found = iter(torch.autograd.grad(ends, given, weights, create_graph=True, allow_unused=True))
     return [next(found) if t is not None and t.requires_grad else None for t in tensors]
 
 
@@ -217,9 +219,9 @@ def _go_back(
     d_outputs: Tensor,
     d_c: Tensor | None,
     d_x: Tensor | None,
-    shared: PackedWeights | None,
+    sums: WeightGradients | None,
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradients of x (d_x, filled where it is wanted), h and c; give shared the rest."""
+    """Return the gradients of x (d_x, filled where it is wanted), h and c; give sums the rest."""
     outputs, cells, steps = read
     T, B, C, H, W = outputs.shape
     x, first_h, first_c = inputs
@@ -251,8 +253,8 @@ def _go_back(
             _sigmoid_backward(torch.mul(d_c, before, out=product), f, grad_input=d_f)
             d_c.mul_(f)
         if peephole is not None:
-            if shared is not None:
-                shared.add_peephole(_peephole_gradient(d_i, d_f, d_o, before, c))
+            if sums is not None:
+                sums.add_peephole(_peephole_gradient(d_i, d_f, d_o, before, c))
             if before is not None:
                 d_c.addcmul_(d_i, peephole[0]).addcmul_(d_f, peephole[1])
         place = t % together  # so that the group that ends with frame 0 is a whole one
@@ -268,14 +270,14 @@ def _go_back(
         frames = slice(t, t + len(d_gates))
         if d_x is not None:
             d_x[frames] = from_x.input_gradient(d_gates.flatten(0, 1)).unflatten(0, (-1, B))
-        if shared is None:
+        if sums is None:
             continue
         if t == 0:  # the state before it came from outside
-            shared.add(packed, d_gates[0], x[0], first_h)
+            sums.add(packed, d_gates[0], x[0], first_h)
             frames, d_gates = slice(1, frames.stop), d_gates[1:]
         if len(d_gates):
             earlier = outputs[frames.start - 1 : frames.stop - 1]
-            shared.add(packed, *(part.flatten(0, 1) for part in (d_gates, x[frames], earlier)))
+            sums.add(packed, *(part.flatten(0, 1) for part in (d_gates, x[frames], earlier)))
     return d_x, d_h if first_h is not None else None, d_c
 
 

@@ -9,6 +9,8 @@ import os
 import secrets
 from pathlib import Path
 
+from torch import Tensor
+
 _MAX_HEADER_BYTES = 2**20
 
 
@@ -109,3 +111,17 @@ def file_format(path: Path) -> str:
     """
     metadata, _ = read_header(read_file(path, _MAX_HEADER_BYTES + 8))
     return metadata.get("format", "")
+
+
+def check_generator(state: Tensor) -> Tensor:
+    """Return a generator's state if torch can draw from it.
+
+    Raises:
+        RuntimeError: it is a CPU's and forged. torch checks its two counters one by one; together
+            they could make it read past the end of its 624 numbers.
+    """
+    content = bytes(state.tolist())
+    left, following = (int.from_bytes(content[at : at + 4], "little") for at in (8, 16))
+    if len(content) > 24 and left + following > 625:
+        raise RuntimeError("Invalid mt19937 state")
+    return state

@@ -16,7 +16,7 @@ import torch
 from convlstm.forecast_checkpoint import read_forecaster, resume_forecaster, save_run
 from convlstm.forecast_evaluation import score_forecaster, test_sequences
 from convlstm.forecasting import ForecastConfig, ForecastTrainer, forecast_config
-from convlstm.safe_files import write_atomically
+from convlstm.safe_files import CheckpointError, write_atomically
 from convlstm.video_metrics import VideoScores, mean_scores_of
 
 Scale = Literal["small", "full"]
@@ -126,7 +126,7 @@ def run_study(
 
     Args:
         name: one of STUDIES.
-        folder: for `results.jsonl`, and the file of the training under way.
+        folder: for the results, and the file of the training under way.
         scale: "small", for two CPU cores, or "full", for a GPU.
         device: where to compute.
         changes: settings in which all variants differ from the scale's.
@@ -137,7 +137,7 @@ def run_study(
     variants = STUDIES[name]
     # Seed by seed: left early, the study has all variants of the first seeds.
     tasks = [(variant, seed) for seed in SEEDS for variant in variants]
-    finished = {(result.variant, result.seed) for result in read_results(folder)}
+    finished = {(result.variant, result.seed) for result in read_results(name, folder, scale)}
     for number, (variant, seed) in enumerate(tasks):
         if (variant, seed) in finished:
             continue
@@ -147,17 +147,25 @@ def run_study(
             if record.step % _SAVE_EVERY == 0:
                 save_run(trainer, folder / "run.safetensors")
             yield Progress(variant, seed, (number + trainer.progress) / len(tasks))
-        _add_result(folder, _score(trainer, variant, _TEST_SEQUENCES[scale]))
+        result = _score(trainer, variant, _TEST_SEQUENCES[scale])
+        _write_results(name, folder, scale, [*read_results(name, folder, scale), result])
         (folder / "run.safetensors").unlink(missing_ok=True)
 
 
-def read_results(folder: Path) -> list[Result]:
-    """Return the finished trainings of a study's folder."""
-    file = folder / "results.jsonl"
+def read_results(name: str, folder: Path, scale: Scale = "small") -> list[Result]:
+    """Return the finished trainings of a study.
+
+    Raises:
+        CheckpointError: the file of results is damaged.
+    """
+    file = _file(name, folder, scale)
     if not file.exists():
         return []
-    lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
-    return [Result(**{**line, "scores": VideoScores(**line["scores"])}) for line in lines]
+    try:
+        lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+        return [Result(**{**line, "scores": VideoScores(**line["scores"])}) for line in lines]
+    except (ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{file} is damaged: remove it to begin the study anew.") from error
 
 
 def markdown_table(name: str, results: list[Result]) -> str:
@@ -204,9 +212,13 @@ def _score(trainer: ForecastTrainer, variant: str, count: int) -> Result:
     return Result(variant, config.seed, parameters, trainer.seconds, mean)
 
 
-def _add_result(folder: Path, result: Result) -> None:
-    lines = [json.dumps(asdict(one)) + "\n" for one in [*read_results(folder), result]]
-    write_atomically(folder / "results.jsonl", "".join(lines).encode())
+def _write_results(name: str, folder: Path, scale: Scale, results: list[Result]) -> None:
+    lines = [json.dumps(asdict(result)) + "\n" for result in results]
+    write_atomically(_file(name, folder, scale), "".join(lines).encode())
+
+
+def _file(name: str, folder: Path, scale: Scale) -> Path:
+    return folder / f"{name}-{scale}.jsonl"
 
 
 def _spread(rows: list[Result], metric: str, digits: int) -> str:

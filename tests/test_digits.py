@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from convlstm.checks import SettingError
-from convlstm.digits import DIGIT_SIZE, DigitsConfig, paste, read_digits, sample_digits
+from convlstm.digits import DigitsConfig, read_digits, sample_digits
 
 
 def generator(seed=0):
@@ -128,12 +128,13 @@ def test_a_large_batch_is_what_its_parts_would_be():
     # 500 are drawn at once; the seam must not show.
     config, digits = DigitsConfig(), read_digits("test")
     sequences = sample_digits(config, digits, 502, 2, generator())
-    assert all(frame.any() for frame in sequences.flatten(0, 1))
     draws = generator()
     chosen = torch.randint(len(digits), (502, 2), generator=draws)
-    corner = torch.zeros(1, 1, 1, 2, dtype=torch.int32)
-    last = paste(digits[chosen[501:, :1]], corner, config)
-    assert last[0, 0, :DIGIT_SIZE, :DIGIT_SIZE].equal(digits[chosen[501, 0]])
+    x, y, turn = torch.rand(3, 502, 2, generator=draws, dtype=torch.float64)
+    for b in (499, 500, 501):
+        angles = (2 * math.pi * turn[b]).tolist()
+        expected = transcription(digits[chosen[b]].numpy(), x[b].tolist(), y[b].tolist(), angles, 2)
+        assert np.array_equal(sequences[b, :, 0].numpy(), expected.astype(np.float32) / 255)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from convlstm import forecasting
-from convlstm.forecast_checkpoint import load_forecaster, read_forecaster, save_forecaster, save_run
+from convlstm.forecast_checkpoint import (
+    load_forecaster,
+    read_forecaster,
+    resume_forecaster,
+    save_forecaster,
+    save_run,
+)
 from convlstm.forecasting import ForecastTrainer, forecast_config
 from convlstm.safe_files import CheckpointError, file_format
 
@@ -67,6 +73,15 @@ def set_progress(name, value):
     return change
 
 
+def set_last(name, value):
+    def change(tensors, metadata):
+        progress = json.loads(metadata["progress"])
+        progress["last"][name] = value
+        metadata["progress"] = json.dumps(progress)
+
+    return change
+
+
 def put(name, value):
     return lambda tensors, metadata: tensors.__setitem__(name, value)
 
@@ -90,6 +105,16 @@ def put(name, value):
         (set_progress("last", {"step": 1}), "its progress has another structure"),
         (set_progress("last", {"step": -1}), "step is -1"),
         (set_progress("scaler", None), "its progress has another structure"),
+        (set_progress("scaler", {"scale": "large"}), "scale is 'large'"),
+        (set_last("seconds", "x"), "seconds is 'x': must be a number"),
+        (set_last("ended", [1]), "ended is .* must be one of finished, patience, diverged"),
+        (set_last("loss", "x"), "loss is 'x'"),
+        (set_last("colour", 1), "its progress has another structure"),
+        (lambda t, m: [t.pop(n) for n in list(t) if n.startswith("best.")], "tensor 'best."),
+        (lambda t, m: [t.pop(n) for n in list(t) if n.startswith("averaged.")], "tensor 'averag"),
+        (lambda t, m: t.pop("generator"), "tensor 'generator'"),
+        (put("generator", torch.zeros(3)), "tensor generator is 'F32'"),
+        (put("optimizer.0.0.step", torch.zeros(1).half()), "tensor optimizer.0.0.step is 'F16'"),
     ],
 )
 def test_a_damaged_file_is_refused_in_one_sentence(files, change, message):
@@ -112,3 +137,37 @@ def test_what_is_no_checkpoint_is_refused(files, tmp_path):
             read_forecaster(content)
     with pytest.raises(CheckpointError, match="No such file"):
         read_forecaster(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        put("optimizer.0.0.exp_avg", torch.zeros(1)),  # fused kernels would read past its end
+        put("optimizer.9.0.step", torch.zeros(())),
+        put("optimizer.x", torch.zeros(())),
+        lambda t, m: t.pop("optimizer.0.0.exp_avg_sq"),
+        lambda t, m: [t.pop(name) for name in list(t) if name.startswith("optimizer.")],
+        lambda t, m: t["optimizer.0.0.exp_avg_sq"].fill_(-1),
+        lambda t, m: t["generator"][8:10].copy_(torch.tensor([88, 2])),  # 600 numbers left
+    ],
+)
+def test_a_forged_run_is_refused_before_it_goes_on(files, change):
+    checkpoint = read_forecaster(spoil(files, "run", change))
+    with pytest.raises(CheckpointError):
+        resume_forecaster(checkpoint)
+
+
+def test_a_run_before_its_first_step_goes_on_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(forecasting, "VALIDATION_SEQUENCES", 2)
+    save_run(ForecastTrainer(forecast_config(TINY)), tmp_path / "run")
+    trainer = resume_forecaster(read_forecaster(tmp_path / "run"))
+    assert len(list(trainer.records())) == 3
+
+
+def test_a_diverged_run_s_file_says_so(files, tmp_path, monkeypatch):
+    trainer = resume_forecaster(read_forecaster(files / "run"))
+    broken = lambda values, frames, truth: values.sum() * torch.nan  # noqa: E731
+    monkeypatch.setitem(forecasting.FORECAST_LOSSES, trainer.config.loss, broken)
+    assert [record.ended for record in trainer.records()] == ["diverged"]
+    save_run(trainer, tmp_path / "diverged")
+    assert resume_forecaster(read_forecaster(tmp_path / "diverged")).ended == "diverged"

@@ -56,11 +56,20 @@ def test_an_interrupted_run_goes_on_with_its_file(tmp_path, capsys):
     assert "Interrupted after step" in errors
     step = read_forecaster(tmp_path / "run.safetensors").about["steps"]
     assert step >= 2
-    flags = ["train", "--resume", str(tmp_path / "run.safetensors")]
-    assert main([*flags, "--steps", "7"]) == 2
-    assert "--resume goes on with the checkpoint's own settings: leave out --steps." in (
-        capsys.readouterr().err
+    command = [sys.executable, "-m", "convlstm", "train", "--json", "--resume"]
+    job = subprocess.Popen(
+        [*command, str(tmp_path / "run.safetensors")], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
+    job.stdout.readline()  # about the run
+    assert json.loads(job.stdout.readline())["step"] == step + 1
+    job.send_signal(signal.SIGINT)
+    job.communicate(timeout=60)
+    assert job.returncode == 130
+    flags = ["train", "--resume", str(tmp_path / "run.safetensors")]
+    for setting in ("--steps", "--seed"):
+        assert main([*flags, setting, "0"]) == 2
+        expected = f"--resume goes on with the checkpoint's own settings: leave out {setting}."
+        assert expected in capsys.readouterr().err
 
 
 def test_an_ended_run_does_not_go_on(tmp_path, capsys):

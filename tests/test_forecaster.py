@@ -173,6 +173,10 @@ def test_a_wrong_context_or_horizon_is_refused(shape, horizon, message):
         ({"kernel_size": 2}, "kernel_size is 2: must be odd: 1, 3, 5 or 7."),
         ({"network": "unet"}, "network is 'unet': must be one of stack, multiscale."),
         ({"attention": True}, 'attention is True: must go with network "multiscale".'),
+        (
+            {"attention": True, "network": "multiscale", "num_layers": 1},
+            "attention is True: needs num_layers of 2 or more.",
+        ),
         ({"hidden_channels": 0}, "hidden_channels is 0: must be a whole number from 1 to 256."),
     ],
 )
@@ -180,3 +184,15 @@ def test_a_setting_outside_its_range_is_refused(settings, message):
     with pytest.raises(SettingError) as caught:
         ForecasterConfig(**settings)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"network": "multiscale", "attention": True, "hidden_channels": 100, "num_layers": 2},
+        {"network": "multiscale", "rollout": "states", "hidden_channels": 4, "num_layers": 1},
+    ],
+)
+def test_widths_that_do_not_divide_work_too(settings):
+    model = make(**settings, patch_size=4)
+    assert model(frames(1, 2, 1, 16, 16), 2).isfinite().all()

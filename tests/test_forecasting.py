@@ -216,15 +216,6 @@ def test_a_time_budget_decides_the_schedule_and_the_end(monkeypatch):
     assert records[-1].learning_rate < max(record.learning_rate for record in records)
 
 
-def test_a_run_that_no_longer_gets_better_ends():
-    _, records = run(steps=50, evaluate_every=1, patience=3, learning_rate=1e-6)
-    best = min(range(len(records)), key=lambda n: records[n].validation_loss)
-    if records[-1].ended == "patience":
-        assert len(records) == best + 1 + 3
-    else:
-        assert records[-1].ended == "finished"
-
-
 def test_patience_counts_evaluations_since_the_best(monkeypatch):
     losses = iter([3.0, 2.0, 2.5, 2.0, 1.9, 2.0, 2.0, 2.0, 0.0])
     trainer = ForecastTrainer(

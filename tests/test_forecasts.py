@@ -19,7 +19,7 @@ def forecasts(tmp_path_factory):
 
 
 def test_a_sample_comes_with_its_sprites_and_scores(forecasts):
-    reply = asyncio.run(forecasts.sample(2))
+    reply = asyncio.run(forecasts.sample(2.0))  # as JSON may say it
     assert reply["sample"] == 2
     image = Image.open(io.BytesIO(base64.b64decode(reply["sprites"])))
     assert image.size == (64, 30 * 64)

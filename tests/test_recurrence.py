@@ -1,5 +1,8 @@
 """The fast scan against the reference: the same outputs and gradients, whatever the sizes."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -298,3 +301,35 @@ def test_the_reference_recomputes_too():
         results.append(torch.autograd.grad(outputs.square().sum(), given))
     for found, expected in zip(*results, strict=True):
         torch.testing.assert_close(found, expected)
+
+
+def test_gradients_of_gradients_go_through_a_rollout():
+    (x, _, _, *weights), results = draw(CASES[0]), []
+    weights = [None if w is None else w.requires_grad_() for w in weights]
+
+    def reference(frames, state):
+        return reference_scan(frames, state, Weights(*weights))
+
+    for read in (reference, Scanner(Weights(*weights))):
+        outputs, state = read(x, None)
+        second, _ = read(x, state)
+        loss = outputs.square().sum() + second.square().sum()
+        (first_order,) = torch.autograd.grad(loss, weights[0], create_graph=True)
+        (second_order,) = torch.autograd.grad(first_order.square().sum(), weights[0])
+        results.append((first_order, second_order))
+    for found, expected in zip(*reversed(results), strict=True):
+        assert (found - expected).norm() < 1e-5 * expected.norm()
+
+
+def test_a_finished_rollout_s_weights_are_freed_at_once():
+    (x, _, _, *weights) = draw(CASES[0])
+    weights[0].requires_grad_()
+    scanner = Scanner(Weights(*weights))
+    scanner(x, None)[0].sum().backward()
+    packed = weakref.ref(scanner._shared)
+    gc.disable()
+    try:
+        del scanner
+        assert packed() is None  # without waiting for a collection of cycles
+    finally:
+        gc.enable()

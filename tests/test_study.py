@@ -1,6 +1,7 @@
 import pytest
 
 from convlstm import forecasting, study
+from convlstm.safe_files import CheckpointError
 from convlstm.study import STUDIES, markdown_table, read_results, run_study
 
 CHANGES = {
@@ -26,7 +27,7 @@ def test_a_study_trains_every_variant_from_every_seed(name, tmp_path):
     done = [step.done for step in steps]
     assert done == sorted(done)
     assert done[-1] == 1
-    results = read_results(tmp_path)
+    results = read_results(name, tmp_path)
     assert {(r.variant, r.seed) for r in results} == {
         (variant, seed) for variant in STUDIES[name] for seed in (0, 1, 2)
     }
@@ -44,11 +45,11 @@ def test_an_interrupted_study_goes_on_where_it_was(tmp_path):
     for _ in range(2 * 4 + 1):  # four trainings, and a step of the fifth
         next(steps)
     steps.close()
-    assert len(read_results(tmp_path)) == 4
+    assert len(read_results("losses", tmp_path)) == 4
     rest = list(run_study("losses", tmp_path, changes=CHANGES))
     assert len(rest) == 2 * 5 - 1
-    expected = {(r.variant, r.seed): r.scores for r in read_results(whole)}
-    assert {(r.variant, r.seed): r.scores for r in read_results(tmp_path)} == expected
+    expected = {(r.variant, r.seed): r.scores for r in read_results("losses", whole)}
+    assert {(r.variant, r.seed): r.scores for r in read_results("losses", tmp_path)} == expected
     assert list(run_study("losses", tmp_path, changes=CHANGES)) == []
 
 
@@ -57,7 +58,14 @@ def test_a_table_of_a_study_under_way_has_the_rows_that_are_there(tmp_path):
     for _ in range(3):
         next(steps)
     steps.close()
-    table = markdown_table("losses", read_results(tmp_path)).splitlines()
+    table = markdown_table("losses", read_results("losses", tmp_path)).splitlines()
     assert len(table) == 3
     assert table[2].startswith("| MSE |")
     assert " 1.00 " in table[2]  # its time over its own
+
+
+def test_a_damaged_file_of_results_is_refused_and_scales_stay_apart(tmp_path):
+    (tmp_path / "losses-small.jsonl").write_text('{"variant": 1}\n')
+    with pytest.raises(CheckpointError, match="is damaged: remove it to begin the study anew"):
+        read_results("losses", tmp_path)
+    assert read_results("losses", tmp_path, "full") == []

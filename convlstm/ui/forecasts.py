@@ -48,7 +48,7 @@ class Forecasts:
                 model, scene, sample, augmented=augmented
             )
         )
-        return reply if "notice" in reply else {**reply, "sample": sample, "samples": SAMPLES}
+        return reply if "notice" in reply else {**reply, "sample": int(sample), "samples": SAMPLES}
 
     async def drawing(self, drawing: object, angle: object) -> Reply:
         """Set a drawn digit moving, and forecast how it goes on.

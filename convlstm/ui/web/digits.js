@@ -4,7 +4,7 @@ const PAD = 56; // px of a drawing that are sent
 const PLAYED = 256; // px on the screen
 let forecast = null; // {reply, input, truth, prediction}: arrays of Uint8ClampedArray
 let forecasting = 0; // the newest request; older answers are thrown away
-let playing = 0, playedFrame = 0;
+let playing = 0, played = false, playedFrame = 0; // played: it starts by itself only once
 
 function openScene(name) {
   for (const tab of $$("[data-scene]")) tab.setAttribute("aria-selected", String(tab.dataset.scene === name));
@@ -28,7 +28,7 @@ async function showForecast(request) {
   const later = (all.length - seen) / 2;
   forecast = { reply, input: all.slice(0, seen), truth: all.slice(seen, seen + later), prediction: all.slice(seen + later) };
   playedFrame = 0;
-  if (!playing && !matchMedia("(prefers-reduced-motion: reduce)").matches) playForecast();
+  if (!played && !matchMedia("(prefers-reduced-motion: reduce)").matches) playForecast();
   drawForecast();
 }
 
@@ -91,6 +91,7 @@ function drawPlayed() {
 
 function playForecast() {
   const button = $("[data-do=play]");
+  played = true;
   if (playing) {
     clearInterval(playing);
     playing = 0;
