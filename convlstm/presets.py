@@ -27,8 +27,8 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     "quick": Preset(
         "Quick start",
-        "Learns in seconds. A 3x3 kernel never would; 16 channels take 2.3 times as long, "
-        "batches of 8 1.7 times, float32 1.6 times, half the rate 2.5 times.",
+        "Learns in seconds. A 3x3 kernel never would, half the rate seldom; 16 channels take twice "
+        "as long, batches of 8 1.7 times, float32 1.6 times.",
         TrainConfig(),
     ),
     "article": Preset(

@@ -480,8 +480,8 @@ CHINESE: dict[str, str] = {
     "preset article": "原文的配方",
     "preset too-fast": "对卷积核来说太快",
     "preset deep": "又深又慢",
-    "sentence quick": "几秒钟就能学会。3x3 卷积核永远学不会；16 个通道要 2.3 倍时间，"
-    "批量 8 要 1.7 倍，float32 要 1.6 倍，学习率减半要 2.5 倍。",
+    "sentence quick": "几秒钟就能学会。3x3 卷积核永远学不会，学习率减半也很少成功；"
+    "16 个通道要两倍时间，批量 8 要 1.7 倍，float32 要 1.6 倍。",
     "sentence article": "单层 3x3，只对最后一帧算 MSE：100 轮之后，SSIM 仍不如全黑帧。",
     "sentence too-fast": "会失败：方块每帧最多移动 4 像素，3x3 卷积核只传 1 像素。"
     "把卷积核改为 7、层数改为 2 再训练。",
