@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import get_args
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
@@ -23,9 +21,11 @@ from convlstm.predictor import NextFramePredictor
 from convlstm.safe_files import (
     CheckpointError,
     check_generator,
+    load_content,
+    open_checkpoint,
     parse_json,
-    read_file,
-    read_header,
+    part_of,
+    read_settings,
     write_atomically,
 )
 from convlstm.training import (
@@ -123,7 +123,7 @@ def load_model(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Ne
     with torch.device("meta"):
         model = NextFramePredictor(checkpoint.config.model)
     model.to_empty(device=device)
-    model.load_state_dict(_part(checkpoint.tensors, "model."))
+    model.load_state_dict(part_of(checkpoint.tensors, "model."))
     return model.eval()
 
 
@@ -148,8 +148,8 @@ def resume(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Traine
             f"This run cannot go on on {trainer.device.type}: the state of its generator belongs "
             "to another kind of device, or is damaged."
         ) from error
-    trainer.model.load_state_dict(_part(tensors, "model."))
-    trainer.best_weights = _part(tensors, "best.")
+    trainer.model.load_state_dict(part_of(tensors, "model."))
+    trainer.best_weights = part_of(tensors, "best.")
     _restore_optimizer(trainer, tensors, checkpoint.optimizer_steps)
     evaluations = {
         int(step): _evaluation(numbers)
@@ -176,29 +176,13 @@ def read_checkpoint(source: str | Path | bytes) -> Checkpoint:
     Raises:
         CheckpointError: the file is missing, damaged or not one of ours.
     """
-    data = source if isinstance(source, bytes) else read_file(Path(source), MAX_BYTES)
-    if len(data) > MAX_BYTES:
-        raise CheckpointError(f"The file is too large: checkpoints have at most {MAX_BYTES} bytes.")
-    metadata, entries = read_header(data)
-    if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:
-        found = f"{shown(metadata.get('format'))}, version {shown(metadata.get('version'))}"
-        raise CheckpointError(
-            f"The file is no checkpoint of this program: its format is {found}, "
-            f"not {FORMAT!r}, version {VERSION!r}."
-        )
-    try:
-        settings = parse_json(metadata.get("settings"))
-        if missing := set(SETTING_NAMES) - set(settings):
-            raise CheckpointError(f"The checkpoint is damaged: {min(missing)} is missing.")
-        config = config_from(settings)
-    except SettingError as error:
-        raise CheckpointError(f"The checkpoint's settings are refused: {error}") from error
+    data, metadata, entries = open_checkpoint(
+        source, kind="checkpoint", form=FORMAT, version=VERSION, max_bytes=MAX_BYTES
+    )
+    config = read_settings(metadata, SETTING_NAMES, config_from)
     progress = _read_progress(metadata)
     _check_entries(config, entries)
-    try:
-        tensors = load_tensors(data)
-    except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"The checkpoint is damaged: {shown(str(error))}.") from error
+    tensors = load_content(data)
     _check_content(config, tensors, progress)
     return Checkpoint(config=config, tensors=tensors, **progress)
 
@@ -310,10 +294,6 @@ def _restore_optimizer(trainer: Trainer, tensors: dict[str, Tensor], steps: int)
 
 def _optimizer_steps(trainer: Trainer) -> int:
     return trainer.step - (trainer.ended == "diverged")
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def _table(rows: list[list[float]], columns: int) -> Tensor:

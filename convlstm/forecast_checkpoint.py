@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import get_args
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
@@ -31,9 +29,11 @@ from convlstm.forecasting import (
 from convlstm.safe_files import (
     CheckpointError,
     check_generator,
+    load_content,
+    open_checkpoint,
     parse_json,
-    read_file,
-    read_header,
+    part_of,
+    read_settings,
     write_atomically,
 )
 
@@ -102,29 +102,13 @@ def read_forecaster(source: str | Path | bytes) -> ForecastCheckpoint:
     Raises:
         CheckpointError: the file is missing, damaged or not one of ours.
     """
-    data = source if isinstance(source, bytes) else read_file(Path(source), MAX_BYTES)
-    if len(data) > MAX_BYTES:
-        raise CheckpointError(f"The file is too large: checkpoints have at most {MAX_BYTES} bytes.")
-    metadata, entries = read_header(data)
-    if metadata.get("format") != FORECAST_FORMAT or metadata.get("version") != VERSION:
-        found = f"{shown(metadata.get('format'))}, version {shown(metadata.get('version'))}"
-        raise CheckpointError(
-            f"The file is no forecaster of this program: its format is {found}, "
-            f"not {FORECAST_FORMAT!r}, version {VERSION!r}."
-        )
-    try:
-        settings = parse_json(metadata.get("settings"))
-        if missing := set(FORECAST_NAMES) - set(settings):
-            raise CheckpointError(f"The checkpoint is damaged: {min(missing)} is missing.")
-        config = forecast_config(settings)
-    except SettingError as error:
-        raise CheckpointError(f"The checkpoint's settings are refused: {error}") from error
+    data, metadata, entries = open_checkpoint(
+        source, kind="forecaster", form=FORECAST_FORMAT, version=VERSION, max_bytes=MAX_BYTES
+    )
+    config = read_settings(metadata, FORECAST_NAMES, forecast_config)
     is_run = "progress" in metadata
     _check_entries(config, entries, is_run=is_run)
-    try:
-        tensors = load_tensors(data)
-    except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"The checkpoint is damaged: {shown(str(error))}.") from error
+    tensors = load_content(data)
     for name, tensor in tensors.items():
         if tensor.dtype == torch.float32 and not tensor.isfinite().all():
             raise CheckpointError(f"The checkpoint is damaged: {name} holds NaN or infinity.")
@@ -189,11 +173,6 @@ def resume_forecaster(
     trainer.best_loss = math.inf if progress["best_loss"] is None else progress["best_loss"]
     trainer.evaluations_since_best = progress["evaluations_since_best"]
     return trainer
-
-
-def part_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors under a prefix, without it."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def _write(

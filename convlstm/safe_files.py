@@ -7,9 +7,17 @@ import contextlib
 import json
 import os
 import secrets
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from torch import Tensor
+
+from convlstm.checks import SettingError, shown
+
+Config = TypeVar("Config")
 
 _MAX_HEADER_BYTES = 2**20
 
@@ -125,3 +133,73 @@ def check_generator(state: Tensor) -> Tensor:
     if len(content) > 24 and left + following > 625:
         raise RuntimeError("Invalid mt19937 state")
     return state
+
+
+def open_checkpoint(
+    source: str | Path | bytes, *, kind: str, form: str, version: str, max_bytes: int
+) -> tuple[bytes, dict[str, str], dict[str, dict]]:
+    """Read a checkpoint's header, if it is of the format that is asked for.
+
+    Args:
+        source: a file, or its content.
+        kind: what to call it in a refusal.
+        form: the format that its header must name.
+        version: and the version.
+        max_bytes: the largest size that is read.
+
+    Returns:
+        The content; the header's metadata; and what it says of each tensor.
+
+    Raises:
+        CheckpointError: the file is missing, too large, damaged or of another format.
+    """
+    data = source if isinstance(source, bytes) else read_file(Path(source), max_bytes)
+    if len(data) > max_bytes:
+        raise CheckpointError(f"The file is too large: checkpoints have at most {max_bytes} bytes.")
+    metadata, entries = read_header(data)
+    if metadata.get("format") != form or metadata.get("version") != version:
+        found = f"{shown(metadata.get('format'))}, version {shown(metadata.get('version'))}"
+        raise CheckpointError(
+            f"The file is no {kind} of this program: its format is {found}, "
+            f"not {form!r}, version {version!r}."
+        )
+    return data, metadata, entries
+
+
+def read_settings(
+    metadata: dict[str, str], names: Iterable[str], configure: Callable[[object], Config]
+) -> Config:
+    """Make the configuration that a header holds.
+
+    Args:
+        metadata: the header's.
+        names: the settings that must all be there.
+        configure: makes the configuration of them.
+
+    Raises:
+        CheckpointError: a setting is missing or refused.
+    """
+    settings = parse_json(metadata.get("settings"))
+    if missing := set(names) - set(settings):
+        raise CheckpointError(f"The checkpoint is damaged: {min(missing)} is missing.")
+    try:
+        return configure(settings)
+    except SettingError as error:
+        raise CheckpointError(f"The checkpoint's settings are refused: {error}") from error
+
+
+def load_content(data: bytes) -> dict[str, Tensor]:
+    """Return a checkpoint's tensors, whose names and shapes are checked by now.
+
+    Raises:
+        CheckpointError: the content is damaged.
+    """
+    try:
+        return load_tensors(data)
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"The checkpoint is damaged: {shown(str(error))}.") from error
+
+
+def part_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors under a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
