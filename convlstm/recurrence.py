@@ -1,7 +1,7 @@
 """The recurrence itself, as functions of tensors: one step, and a scan over a sequence.
 
-`step` says what a ConvLSTM computes, `reference_scan` repeats it, and `scan` takes the fastest way
-to the same numbers. Axes: T time (frames), B batch, C channels, H height (px), W width (px).
+`step` says what a ConvLSTM computes, `reference_scan` repeats it, and a `Scanner` takes the fastest
+way to the same numbers. Axes: T time (frames), B batch, C channels, H height (px), W width (px).
 """
 
 from typing import NamedTuple
@@ -85,15 +85,11 @@ def reference_scan(
     return torch.stack(outputs), state
 
 
-def scan(x: Tensor, state: State | None, weights: Weights) -> tuple[Tensor, State]:
-    """Do what `reference_scan` does, in the fastest way there is for these tensors."""
-    return Scanner(weights)(x, state)
-
-
 class Scanner:
-    """A `scan` for several calls with the same weights, and one backward pass through them all.
+    """What `reference_scan` does, in the fastest way there is for these tensors.
 
-    A rollout calls frame by frame; what can be shared between its calls is.
+    It may be called several times, with one backward pass through all the calls: a rollout calls
+    frame by frame, and what can be shared between its calls is.
 
     Args:
         weights: the cell's; not to be changed before the backward pass.
