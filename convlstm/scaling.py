@@ -15,12 +15,7 @@ from convlstm.training import resolve_precision
 # From a step that is long enough for its own arithmetic to count, one size at a time.
 _BASE = replace(SIZES["article"], batch=4, frames=8, hidden_channels=32)
 _SWEEPS: dict[str, tuple[int, ...]] = {
-    "frames": (
-        8,
-        16,
-        32,
-        64,
-    ),  # of few frames the first, with no state to convolve, is a large part
+    "frames": (8, 16, 32, 64),  # of fewer, the first with no state to convolve is a large part
     "side": (32, 48, 64, 96),
     "batch": (2, 4, 8, 16),
     "hidden_channels": (16, 32, 64, 128),
@@ -44,7 +39,7 @@ class Sweep:
         name: the field of `Size` that was changed.
         values: what it was; for "side" the pixels of a frame.
         seconds: a training step's median time at each.
-        exponent: of the power law fitted to them.
+        exponent: of the power law fitted to each turn's times; the median over the turns.
         ideal: what the arithmetic alone would give; the most for hidden channels.
     """
 
@@ -71,7 +66,9 @@ def scaling(device: torch.device) -> list[Sweep]:
                     times.append(time.perf_counter() - started)
         medians = [statistics.median(times) for times in seconds]
         counted = [value**2 for value in values] if field == "side" else list(values)
-        exponent = float(np.polyfit(np.log(counted), np.log(medians), 1)[0])
+        # A turn's own fit, and not a fit of the medians, so that the machine's swings cancel out.
+        exponents = np.polyfit(np.log(counted), np.log(seconds), 1)[0]
+        exponent = statistics.median(exponents.tolist())
         sweeps.append(Sweep(field, counted, medians, exponent, _IDEAL[field]))
     return sweeps
 
