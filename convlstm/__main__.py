@@ -164,6 +164,13 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="write the checkpoint, the losses as CSV, the pictures and the GIF there",
     )
+    parser.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="FILE",
+        help="begin a Moving MNIST run with the weights of this file, of the same network; give "
+        "another --seed for other sequences",
+    )
     _add_device(parser)
     parser.add_argument(
         "--json", action="store_true", help="print one JSON record a step instead of a summary"

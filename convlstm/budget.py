@@ -1,12 +1,13 @@
 """What one server takes on, and the refusal of what is over it."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from convlstm.checks import SettingError
 from convlstm.costs import Cost
-from convlstm.training import TrainConfig, config_from, settings_of
+from convlstm.systems import Config, system_of
 
 
 @dataclass(frozen=True)
@@ -34,21 +35,15 @@ class Limits:
     kept_seconds: float = 3600
 
 
-def check_budget(
-    config: TrainConfig, limits: Limits, estimate: Callable[[TrainConfig], Cost]
-) -> Cost:
+def check_budget(config: Config, limits: Limits, estimate: Callable[[Config], Cost]) -> Cost:
     """Return what a run will take, or refuse it with a value that would do.
 
     Raises:
         SettingError: over a limit.
     """
-    cost = estimate(config)
-    checks = (
-        ("piece_seconds", limits.piece_seconds, "s", ("canvas", "hidden_channels", "kernel_size")),
-        ("memory_mib", limits.memory_mib, "MiB", ("canvas", "hidden_channels")),
-        ("run_seconds", limits.run_seconds, "s", ("epochs", "batches_per_epoch")),
-    )
-    for attribute, limit, unit, names in checks:
+    system, cost = system_of(config), estimate(config)
+    for attribute, names in system.advised.items():
+        limit, unit = getattr(limits, attribute), "MiB" if attribute == "memory_mib" else "s"
         if getattr(cost, attribute) <= limit:
             continue
         # The first setting that helps by itself, or else the first that can be lowered at all, and
@@ -61,14 +56,14 @@ def check_budget(
                     break
             helps = getattr(estimate(lower), attribute) <= limit
             if helps or (advice is None and lower is not config):
-                advice = name, settings_of(lower)[name]
+                advice = name, system.settings_of(lower)[name]
             if helps:
                 break
         if advice:
             name, high = advice
             raise SettingError(
                 name,
-                settings_of(config)[name],
+                system.settings_of(config)[name],
                 "budget",
                 high=high,
                 cost=f"{getattr(cost, attribute):.2g} {unit}",
@@ -77,8 +72,15 @@ def check_budget(
     return cost
 
 
-def _lower_values(config: TrainConfig, name: str) -> Iterator[TrainConfig]:
-    """Yield the configuration with ever smaller values of one setting, as far as they are legal."""
-    for value in range(settings_of(config)[name] - 1, 0, -1):
+def _lower_values(config: Config, name: str) -> Iterator[Config]:
+    """Yield the configuration with ever smaller values of one setting, as far as they are legal.
+
+    Above 100 they have two figures, as a person would choose them.
+    """
+    system = system_of(config)
+    value = math.ceil(system.settings_of(config)[name])
+    while value > 1:
+        step = 10 ** max(0, len(str(value - 1)) - 2)
+        value = (value - 1) // step * step
         with contextlib.suppress(SettingError):
-            yield config_from({name: value}, config)
+            yield system.configure({name: value}, config)

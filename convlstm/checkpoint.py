@@ -20,7 +20,9 @@ from convlstm.metrics import Evaluation, Scores
 from convlstm.predictor import NextFramePredictor
 from convlstm.safe_files import (
     CheckpointError,
+    check_finite,
     check_generator,
+    check_not_negative,
     load_content,
     open_checkpoint,
     parse_json,
@@ -263,10 +265,9 @@ def _check_content(
     finite = {name: t for name, t in tensors.items() if t.is_floating_point()}
     finite["history.steps"] = known
     for name, tensor in finite.items():
-        if not tensor.isfinite().all():
-            raise CheckpointError(f"The checkpoint is damaged: {name} holds NaN or infinity.")
-        if name.startswith("adam.exp_avg_sq.") and (tensor < 0).any():  # Adam takes its root
-            raise CheckpointError(f"The checkpoint is damaged: {name} holds numbers below 0.")
+        check_finite(name, tensor)
+        if name.startswith("adam.exp_avg_sq."):  # Adam takes its root
+            check_not_negative(name, tensor)
     at = evaluations[:, 0].tolist()
     if at != sorted(set(at)) or not all(1 <= s <= len(steps) and s == int(s) for s in at):
         raise CheckpointError("The checkpoint is damaged: its evaluations belong to no step.")

@@ -25,6 +25,7 @@ RULES = {
     "sigmoid": 'must go with output "sigmoid"',
     "unknown": "is not a setting; the settings are {choices}",
     "mapping": "must be an object of settings",
+    "needs digits": "is for a scene of handwritten digits",
     "budget": "must be at most {high}: {cost} is over the limit of {limit} on this machine",
 }
 

@@ -82,10 +82,10 @@ def train(flags: argparse.Namespace) -> int:
         The exit code: 0, or INTERRUPTED.
     """
     if flags.out:
-        _check_writable(flags.out)
+        _check_writable("--out", flags.out)
     check_number("save_every", flags.save_every, 0.001, 1000)
     if flags.log_dir:
-        _check_writable(flags.log_dir)
+        _check_writable("--log-dir", flags.log_dir)
         if importlib.util.find_spec("tensorboard") is None:
             raise UsageError("--log-dir needs TensorBoard: pip install tensorboard.")
     if _is_for_forecaster(flags):
@@ -93,6 +93,9 @@ def train(flags: argparse.Namespace) -> int:
             return forecast_cli.train_forecaster(
                 flags, _device(flags.device), _given(flags, FORECAST_NAMES), interrupted.is_set
             )
+    for name in ("log_dir", "start_from"):
+        if getattr(flags, name):
+            raise UsageError(f"--{name.replace('_', '-')} is for runs of Moving MNIST.")
     trainer = _make_trainer(flags)
     if flags.json:
         precision = resolve_precision(trainer.config.precision, trainer.device)
@@ -123,7 +126,7 @@ def evaluate(flags: argparse.Namespace) -> int:
     horizon = check_integer("horizon", flags.horizon, 1, HORIZON)
     device = _device(flags.device)
     if flags.out:
-        _check_writable(flags.out)
+        _check_writable("--out", flags.out)
     if file_format(flags.checkpoint) == FORECAST_FORMAT:
         return forecast_cli.evaluate_forecaster(flags, device, count, seed)
     if flags.test_set or flags.augmented or flags.out:
@@ -159,7 +162,7 @@ def predict(flags: argparse.Namespace) -> int:
     seed = check_integer("seed", flags.seed, 0, MAX_TEST_SEED)
     device = _device(flags.device)
     checkpoint = read_checkpoint(flags.checkpoint)
-    _check_writable(flags.out)
+    _check_writable("--out", flags.out)
     squares = next(_test_sequences(checkpoint.config.scene, 1, seed))
     predicted = load_model(checkpoint, device).predict(_context(squares).to(device), 1)
     _draw(squares, predicted, [], flags.out)
@@ -171,7 +174,7 @@ def compare_speed(flags: argparse.Namespace) -> int:
     """Time the contestants of the benchmark, or how this project's step grows."""
     device = _device(flags.device)
     if flags.scaling:
-        _check_writable(flags.scaling.parent)
+        _check_writable("--scaling", flags.scaling.parent)
         sweeps = scaling(device)
         if flags.json:
             for sweep in sweeps:
@@ -206,7 +209,7 @@ def _make_trainer(flags: argparse.Namespace) -> Trainer:
 
 def study(flags: argparse.Namespace) -> int:
     """Make one of the article's tables again."""
-    _check_writable(flags.out)
+    _check_writable("--out", flags.out)
     with _first_interrupt() as interrupted:
         return forecast_cli.study(flags, _device(flags.device), interrupted.is_set)
 
@@ -215,7 +218,7 @@ def _is_for_forecaster(flags: argparse.Namespace) -> bool:
     """Whether the flags ask for a forecaster: by its preset, or by the file to go on with."""
     if flags.resume is None:
         return flags.preset in FORECAST_PRESETS
-    asked = ["preset"] if flags.preset else []
+    asked = [name for name in ("preset", "start_from") if getattr(flags, name)]
     asked += [name for name in (*SETTING_NAMES, *FORECAST_NAMES) if name in flags]
     if asked:
         odd = ", ".join("--" + name.replace("_", "-") for name in dict.fromkeys(asked))
@@ -245,14 +248,14 @@ def _device(name: str) -> torch.device:
         raise UsageError(str(error)) from error
 
 
-def _check_writable(folder: Path) -> None:
+def _check_writable(flag: str, folder: Path) -> None:
     """Find out before the work, and not after it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UsageError(f"--out {folder} cannot be written to: {error.strerror}.") from error
+        raise UsageError(f"{flag} {folder} cannot be written to: {error.strerror}.") from error
 
 
 def _pull(trainer: Trainer, as_json: bool) -> None:

@@ -20,7 +20,7 @@ _PIECE_ELEMENTS = 8e6  # state values updated in a piece
 # gates of a million state values. `slowdown` scales both to the machine at hand.
 _SECONDS_PER_GFLOP = {"float32": 0.0022, "bfloat16": 0.0010}
 _SECONDS_PER_MELEMENT = {"float32": 0.0175, "bfloat16": 0.0100}
-_SECONDS_PER_CELL_CALL = 0.0004  # launching some forty operations, forward and backward
+SECONDS_PER_CELL_CALL = 0.0004  # launching some forty operations, forward and backward
 _BYTES_PER_ELEMENT = {"float32": 76, "bfloat16": 44}  # kept for the backward pass
 
 
@@ -31,14 +31,12 @@ class Cost:
     Attributes:
         piece_seconds: the longest stretch of work that cannot be interrupted, s.
         step_seconds: one training step, s.
-        epoch_seconds: one epoch, s.
         run_seconds: the whole run if nothing ends it earlier, s.
         memory_mib: memory for training, MiB.
     """
 
     piece_seconds: float
     step_seconds: float
-    epoch_seconds: float
     run_seconds: float
     memory_mib: float
 
@@ -84,18 +82,35 @@ def estimate(config: "TrainConfig", precision: str, slowdown: float = 1.0) -> Co
         precision: "float32" or "bfloat16", resolved for the device.
         slowdown: this machine's time for a piece of work over the reference machine's.
     """
-    gflop = 3 * forward_gflop(config.scene, config.model)
     elements = state_elements(config.scene, config.model)
-    seconds = _SECONDS_PER_GFLOP[precision] * gflop
-    seconds += _SECONDS_PER_MELEMENT[precision] * elements / 1e6
-    sequence = seconds * slowdown
-    calls = CONTEXT_FRAMES * config.model.num_layers * _SECONDS_PER_CELL_CALL * slowdown
+    sequence = slowdown * training_seconds(
+        forward_gflop(config.scene, config.model), elements, precision
+    )
+    calls = slowdown * SECONDS_PER_CELL_CALL * CONTEXT_FRAMES * config.model.num_layers
     chunk = training_chunk(config)
     step = config.batch_size * sequence + -(-config.batch_size // chunk) * calls
     return Cost(
         piece_seconds=chunk * sequence + calls,
         step_seconds=step,
-        epoch_seconds=step * config.batches_per_epoch,
         run_seconds=step * config.total_steps,
-        memory_mib=chunk * elements * _BYTES_PER_ELEMENT[precision] / 2**20,
+        memory_mib=training_mib(chunk * elements, precision),
     )
+
+
+def training_seconds(gflop: float, elements: float, precision: str) -> float:
+    """Return what one sequence adds to a training step on the reference machine, in s.
+
+    Args:
+        gflop: its forward pass's convolutions.
+        elements: its values of h.
+        precision: "float32" or "bfloat16"; others are taken for the latter.
+    """
+    precision = precision if precision == "float32" else "bfloat16"
+    seconds = _SECONDS_PER_GFLOP[precision] * 3 * gflop  # the backward pass takes two forward ones
+    return seconds + _SECONDS_PER_MELEMENT[precision] * elements / 1e6
+
+
+def training_mib(elements: float, precision: str) -> float:
+    """Return what is kept of so many values of h for the backward pass, in MiB."""
+    precision = precision if precision == "float32" else "bfloat16"
+    return elements * _BYTES_PER_ELEMENT[precision] / 2**20

@@ -23,12 +23,15 @@ from convlstm.forecasting import (
     ForecastConfig,
     ForecastRecord,
     ForecastTrainer,
+    PastTraining,
     forecast_config,
     forecast_settings,
 )
 from convlstm.safe_files import (
     CheckpointError,
+    check_finite,
     check_generator,
+    check_not_negative,
     load_content,
     open_checkpoint,
     parse_json,
@@ -41,6 +44,7 @@ FORECAST_FORMAT = "convlstm-forecaster"
 VERSION = "1"
 MAX_BYTES = 2**33  # the largest network with its moments takes 7 GiB
 _MAX_STEPS = 10_000_000
+_MOST_TRAININGS = 100
 _LARGEST = 1e30  # that any number of a run reaches
 
 
@@ -52,13 +56,15 @@ class ForecastCheckpoint:
         config: the run that it comes from.
         weights: of the model to use: the averaged ones where the run keeps them.
         run: what a run needs to go on, or None.
-        about: steps, sequences, seconds of training, and the device.
+        trainings: what the weights have been through, oldest first; at least one.
+        progress: where a run stands, or None.
     """
 
     config: ForecastConfig
     weights: dict[str, Tensor]
     run: dict[str, Tensor] | None
-    about: dict[str, object]
+    trainings: tuple[PastTraining, ...]
+    progress: dict[str, object] | None
 
 
 def save_forecaster(trainer: ForecastTrainer, path: str | Path, *, best: bool = True) -> None:
@@ -71,7 +77,7 @@ def save_forecaster(trainer: ForecastTrainer, path: str | Path, *, best: bool = 
     if best and math.isfinite(trainer.best_loss):
         weights = trainer.best_weights
     tensors = {f"model.{name}": value for name, value in weights.items()}
-    _write(Path(path), tensors, trainer, progress=None)
+    write_atomically(Path(path), _content(tensors, trainer, progress=None))
 
 
 def save_run(trainer: ForecastTrainer, path: str | Path) -> None:
@@ -80,6 +86,11 @@ def save_run(trainer: ForecastTrainer, path: str | Path) -> None:
     Raises:
         CheckpointError: the file could not be written; an old one is untouched.
     """
+    write_atomically(Path(path), run_bytes(trainer))
+
+
+def run_bytes(trainer: ForecastTrainer) -> bytes:
+    """Make the content of a run's file, as of its last whole step."""
     tensors = {f"model.{name}": value for name, value in trainer.model.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in trainer.best_weights.items()}
     for name, value in (trainer.averaged or {}).items():
@@ -93,7 +104,7 @@ def save_run(trainer: ForecastTrainer, path: str | Path) -> None:
         "evaluations_since_best": trainer.evaluations_since_best,
         "scaler": trainer.scaler.state_dict(),
     }
-    _write(Path(path), tensors, trainer, progress)
+    return _content(tensors, trainer, progress)
 
 
 def read_forecaster(source: str | Path | bytes) -> ForecastCheckpoint:
@@ -110,14 +121,13 @@ def read_forecaster(source: str | Path | bytes) -> ForecastCheckpoint:
     _check_entries(config, entries, is_run=is_run)
     tensors = load_content(data)
     for name, tensor in tensors.items():
-        if tensor.dtype == torch.float32 and not tensor.isfinite().all():
-            raise CheckpointError(f"The checkpoint is damaged: {name} holds NaN or infinity.")
-    about = parse_json(metadata.get("about"))
+        if tensor.dtype == torch.float32:
+            check_finite(name, tensor)
+    trainings = _read_trainings(metadata)
+    weights = part_of(tensors, "averaged.") or part_of(tensors, "model.")
     if not is_run:
-        return ForecastCheckpoint(config, part_of(tensors, "model."), None, about)
-    about["progress"] = _read_progress(metadata)
-    averaged = part_of(tensors, "averaged.")
-    return ForecastCheckpoint(config, averaged or part_of(tensors, "model."), tensors, about)
+        return ForecastCheckpoint(config, weights, None, trainings, None)
+    return ForecastCheckpoint(config, weights, tensors, trainings, _read_progress(metadata))
 
 
 def load_forecaster(
@@ -138,6 +148,31 @@ def load_forecaster(
     return model.eval()
 
 
+def start_from(
+    checkpoint: ForecastCheckpoint, config: ForecastConfig, device: torch.device | str = "cpu"
+) -> ForecastTrainer:
+    """Make the trainer of a new run that starts with a checkpoint's weights.
+
+    Args:
+        checkpoint: a model or a run, of the same network.
+        config: the new run; a seed other than the earlier run's draws other sequences.
+        device: where it computes.
+
+    Raises:
+        CheckpointError: the file holds another network than the configuration asks for.
+    """
+    asked, held = asdict(config.model), asdict(checkpoint.config.model)
+    for name, value in asked.items():
+        # Recomputation changes how the gradient is found, not what the weights are.
+        if name != "recompute" and value != held[name]:
+            raise CheckpointError(
+                f"The file holds another network: {name} is {held[name]} there and {value} here."
+            )
+    trainer = ForecastTrainer(config, device, checkpoint.weights)
+    trainer.earlier = checkpoint.trainings[-_MOST_TRAININGS + 1 :]
+    return trainer
+
+
 def resume_forecaster(
     checkpoint: ForecastCheckpoint, device: torch.device | str = "cpu"
 ) -> ForecastTrainer:
@@ -150,7 +185,7 @@ def resume_forecaster(
         raise CheckpointError("The file holds a model alone, no run that could go on.")
     trainer = ForecastTrainer(checkpoint.config, device)
     tensors = {n: value.to(trainer.device, copy=True) for n, value in checkpoint.run.items()}
-    progress = checkpoint.about["progress"]
+    progress = checkpoint.progress
     moments = part_of(tensors, "optimizer.")
     _check_moments(trainer, moments, progress)
     try:
@@ -165,6 +200,7 @@ def resume_forecaster(
     with torch.no_grad():  # into the same memory, which the optimiser shares
         for name, value in trainer.model.state_dict().items():
             value.copy_(tensors[f"model.{name}"])
+    trainer.earlier = checkpoint.trainings[:-1]
     trainer.best_weights = part_of(tensors, "best.")
     trainer.averaged = part_of(tensors, "averaged.") or None
     trainer.last = _record(progress["last"])
@@ -175,30 +211,20 @@ def resume_forecaster(
     return trainer
 
 
-def _write(
-    path: Path,
-    tensors: dict[str, Tensor],
-    trainer: ForecastTrainer,
-    progress: dict[str, object] | None,
-) -> None:
+def _content(
+    tensors: dict[str, Tensor], trainer: ForecastTrainer, progress: dict[str, object] | None
+) -> bytes:
     metadata = {
         "format": FORECAST_FORMAT,
         "version": VERSION,
         "torch": torch.__version__,
         "settings": json.dumps(forecast_settings(trainer.config)),
-        "about": json.dumps(
-            {
-                "steps": trainer.step,
-                "sequences": trainer.step * trainer.config.batch_size,
-                "seconds": trainer.seconds,
-                "device": trainer.device.type,
-            }
-        ),
+        "about": json.dumps({"trainings": [asdict(training) for training in trainer.trainings]}),
     }
     if progress is not None:
         metadata["progress"] = json.dumps(progress)
     contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    write_atomically(path, save_tensors(contiguous, metadata))
+    return save_tensors(contiguous, metadata)
 
 
 def _check_entries(config: ForecastConfig, entries: dict[str, dict], *, is_run: bool) -> None:
@@ -243,22 +269,37 @@ def _check_moments(
     if {name: list(value.shape) for name, value in moments.items()} != expected:
         raise CheckpointError("The checkpoint is damaged: its optimiser belongs to another model.")
     for name, value in moments.items():
-        if name.endswith(("exp_avg_sq", "step")) and (value < 0).any():
-            raise CheckpointError(f"The checkpoint is damaged: {name} holds numbers below 0.")
+        if name.endswith(("exp_avg_sq", "step")):
+            check_not_negative(name, value)
 
 
 def _record_data(record: ForecastRecord | None) -> dict[str, object] | None:
-    """Return a record as JSON can hold it: without its scores, and null for a loss of NaN."""
+    """Return a record as JSON can hold it: without its scores, and null for NaN."""
     if record is None:
         return None
-    loss = record.loss if math.isfinite(record.loss) else None
-    return {**asdict(record), "evaluation": None, "loss": loss}
+    finite = {n: v if math.isfinite(v := getattr(record, n)) else None for n in ("loss", "mse")}
+    return {**asdict(record), "evaluation": None, **finite}
 
 
 def _record(data: dict[str, object] | None) -> ForecastRecord | None:
     if data is None:
         return None
-    return ForecastRecord(**{**data, "loss": math.nan if data["loss"] is None else data["loss"]})
+    finite = {name: math.nan if data[name] is None else data[name] for name in ("loss", "mse")}
+    return ForecastRecord(**{**data, **finite})
+
+
+def _read_trainings(metadata: dict[str, str]) -> tuple[PastTraining, ...]:
+    trainings = parse_json(metadata.get("about")).get("trainings")
+    if not isinstance(trainings, list) or not 1 <= len(trainings) <= _MOST_TRAININGS:
+        raise CheckpointError("The checkpoint is damaged: it does not say how it was trained.")
+    try:
+        return tuple(PastTraining(**training) for training in trainings)
+    except SettingError as error:
+        raise CheckpointError(f"The checkpoint is damaged: {error}") from error
+    except TypeError as error:
+        raise CheckpointError(
+            "The checkpoint is damaged: what it says of its training has another structure."
+        ) from error
 
 
 def _read_progress(metadata: dict[str, str]) -> dict[str, object]:
@@ -287,7 +328,7 @@ def _check_record(data: dict[str, object]) -> None:
     check_integer("horizon", data["horizon"], 1, HORIZON)
     for name in ("learning_rate", "seconds"):
         check_number(name, data[name], 0, _LARGEST)
-    for name in ("loss", "validation_loss"):
+    for name in ("loss", "mse", "validation_loss"):
         if data[name] is not None:
             check_number(name, data[name], -_LARGEST, _LARGEST)
     if data["ended"] is not None:

@@ -23,6 +23,7 @@ from convlstm.forecast_checkpoint import (
     resume_forecaster,
     save_forecaster,
     save_run,
+    start_from,
 )
 from convlstm.forecast_evaluation import (
     TestScores,
@@ -82,9 +83,11 @@ def train_forecaster(
             if trainer.ended:
                 raise CheckpointError(f"The run of {flags.resume} has ended ({trainer.ended}).")
         else:
-            trainer = ForecastTrainer(
-                forecast_config(given, FORECAST_PRESETS[flags.preset].config), device
-            )
+            config = forecast_config(given, FORECAST_PRESETS[flags.preset].config)
+            if flags.start_from:
+                trainer = start_from(read_forecaster(flags.start_from), config, device)
+            else:
+                trainer = ForecastTrainer(config, device)
         is_first = trainer.rank == 0
         if flags.json and is_first:
             print_json(_about(trainer))
@@ -130,7 +133,7 @@ def evaluate_forecaster(
         "device": str(device),
         "sequences": scores.sequences,
         "augmented": augmented,
-        "trained": checkpoint.about,
+        "trained": [asdict(training) for training in checkpoint.trainings],
         "settings": forecast_settings(checkpoint.config),
     }
     if flags.out:
@@ -181,7 +184,8 @@ def _pictures(
     """Draw the best, the median and the worst sequence by SSIM, and the scores by lead time."""
     order = scores.ssim.argsort(descending=True).tolist()
     wanted = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
-    files, start = {"ssim_by_lead_time.png": lead_time_figure(scores)}, 0
+    lead_times = lead_time_figure(scores.model, scores.copy_last, scores.black)
+    files, start = {"ssim_by_lead_time.png": lead_times}, 0
     device = next(model.parameters()).device
     for frames in sequences:
         for name, index in wanted.items():

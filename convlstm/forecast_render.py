@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convlstm.render import to_bytes
+from convlstm.render import gif, to_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from convlstm.forecast_evaluation import TestScores
+    from convlstm.forecast_view import ForecastPicture
+    from convlstm.forecasting import ForecastRecord
     from convlstm.study import Result
+    from convlstm.video_metrics import VideoScores
 
 _MODEL, _GREY = "#c85a00", "0.55"
+_GIF_FRAME_MS = 200
 
 
 def sequence_figure(
@@ -52,16 +55,18 @@ def sequence_figure(
     return _png(figure)
 
 
-def lead_time_figure(scores: "TestScores") -> bytes:
-    """Draw the SSIM by lead time, beside both baselines; returns a PNG."""
+def lead_time_figure(
+    model: "list[VideoScores]", copy_last: "list[VideoScores]", black: "list[VideoScores]"
+) -> bytes:
+    """Draw the SSIM by lead time, from 1, beside both baselines; returns a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.2, 3.6), dpi=110, layout="constrained")
     axes = figure.subplots()
     for label, rows, style in (
-        ("model", scores.model, {"color": _MODEL, "marker": "o"}),
-        ("copy-last", scores.copy_last, {"color": _GREY, "linestyle": "--"}),
-        ("black frame", scores.black, {"color": _GREY, "linestyle": ":"}),
+        ("model", model, {"color": _MODEL, "marker": "o"}),
+        ("copy-last", copy_last, {"color": _GREY, "linestyle": "--"}),
+        ("black frame", black, {"color": _GREY, "linestyle": ":"}),
     ):
         leads = range(1, len(rows) + 1)
         axes.plot(leads, [row.ssim for row in rows], label=label, **style)
@@ -70,6 +75,49 @@ def lead_time_figure(scores: "TestScores") -> bytes:
     axes.set_ylim(0, 1)
     axes.legend()
     return _png(figure)
+
+
+def forecast_outputs(picture: "ForecastPicture") -> dict[str, bytes]:
+    """Make the files of one forecast: names and contents.
+
+    They are the whole sequence, the SSIM by lead time, and a GIF of truth and prediction.
+    """
+    sample = "drawing" if picture.sample is None else f"sample {picture.sample + 1}"
+    mean = sum(row.ssim for row in picture.scores) / len(picture.scores)
+    title = f"{sample}, SSIM {mean:.3f}"
+    truth, predicted = (
+        np.concatenate([picture.context, frames]) for frames in (picture.truth, picture.predicted)
+    )
+    line = np.full((*truth.shape[:2], 1), 0.5, dtype=truth.dtype)
+    return {
+        "forecast.png": sequence_figure(picture.context, picture.truth, picture.predicted, title),
+        "ssim_by_lead_time.png": lead_time_figure(picture.scores, picture.copy_last, picture.black),
+        "truth_and_prediction.gif": gif(
+            np.concatenate([truth, line, predicted], 2), frame_ms=_GIF_FRAME_MS
+        ),
+    }
+
+
+def forecast_losses_csv(records: "list[ForecastRecord]") -> str:
+    """Return a run's records as CSV; the last columns are empty between evaluations.
+
+    Columns: step, horizon (frames), loss, mse (sum over a frame), learning_rate, seconds, and the
+    loss, mse, ssim and ssim_openstl on the validation set.
+    """
+    lines = [
+        "step,horizon,loss,mse,learning_rate,seconds,validation_loss,validation_mse,"
+        "validation_ssim,validation_ssim_openstl"
+    ]
+    for record in records:
+        row: list[object] = [record.step, record.horizon, record.loss, record.mse]
+        row += [record.learning_rate, round(record.seconds, 3)]
+        if record.evaluation:
+            model = record.evaluation.model
+            row += [record.validation_loss, model.mse, model.ssim, model.ssim_openstl]
+        else:
+            row += [""] * 4
+        lines.append(",".join(str(value) for value in row))
+    return "\n".join(lines) + "\n"
 
 
 def study_figure(variants: list[str], results: "list[Result]", title: str) -> bytes:

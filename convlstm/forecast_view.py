@@ -1,25 +1,23 @@
-"""One forecast to look at: a sequence of unseen digits, or a digit that somebody has drawn.
+"""What a forecaster's viewers look at: a sequence of unseen digits, or a digit they have drawn.
 
 Axes: T time (frames), H height (px), W width (px). Intensities in [0, 1].
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from convlstm.checks import SettingError, check_integer, check_number
-from convlstm.digits import DIGIT_SIZE, DigitsConfig, paste, read_digits, sample_digits, trajectory
-from convlstm.forecaster import Forecaster, forecast
-from convlstm.forecasting import CONTEXT_FRAMES, HORIZON
+from convlstm.checks import SettingError, check_number
+from convlstm.digits import DIGIT_SIZE, paste, read_digits, sample_digits, trajectory
+from convlstm.forecasting import CONTEXT_FRAMES, HORIZON, ForecastTrainer
 from convlstm.metrics import as_images, black_frames, copy_last_frame
 from convlstm.video_metrics import VideoScores, frame_scores
 
-SAMPLES = 20  # sequences to look at
 DRAWING_SIDE = 56  # px of a drawing, twice a digit's: smooth edges survive the shrinking
 _SAMPLE_SEED = 2**31 - 100  # near the validation set's, where nothing is trained
 _INK_SIDE = 20  # px; MNIST's digits fill a box of this side
@@ -31,71 +29,107 @@ class ForecastPicture:
     """One sequence, its continuation and the forecast of it.
 
     Attributes:
+        sample: which of the sequences, from 0, or None for a drawing.
         context: frames seen, (10, H, W).
         truth: frames that followed, (10, H, W).
         predicted: the model's, (10, H, W).
-        model: its scores by lead time, from 1.
+        scores: of the model, by lead time, from 1.
         copy_last: of the copied last frame, likewise.
         black: of black frames, likewise.
     """
 
+    sample: int | None
     context: np.ndarray
     truth: np.ndarray
     predicted: np.ndarray
-    model: list[VideoScores]
+    scores: list[VideoScores]
     copy_last: list[VideoScores]
     black: list[VideoScores]
 
 
-def sample_picture(
-    model: Forecaster, scene: DigitsConfig, sample: int, *, augmented: bool
-) -> ForecastPicture:
-    """Forecast one of the SAMPLES sequences of unseen digits.
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A digit that somebody has drawn.
 
-    Raises:
-        SettingError: there is no such sample.
+    Attributes:
+        digit: (28, 28), uint8, as MNIST's are.
+        angle: where it goes at first, degrees, 0 to the right and 90 downwards.
     """
-    sample = check_integer("sample", sample, 0, SAMPLES - 1)
-    generator = torch.Generator().manual_seed(_SAMPLE_SEED + sample)
-    digits, frames = read_digits("test"), CONTEXT_FRAMES + HORIZON
-    return _picture(model, sample_digits(scene, digits, 1, frames, generator), augmented=augmented)
+
+    digit: Tensor
+    angle: float
 
 
-def drawing_picture(
-    model: Forecaster,
-    scene: DigitsConfig,
-    drawing: object,
-    angle: object,
-    *,
-    augmented: bool,
-) -> ForecastPicture:
-    """Set a drawing moving by the scene's rules, and forecast how it goes on.
+class ForecastView:
+    """The sequences of unseen digits that viewers look at, drawn with seeds of their own.
 
     Args:
-        model: the network.
-        scene: canvas and speed; there is one digit, the drawn one.
-        drawing: 56 x 56 grey values, row by row, whole numbers from 0 (black) to 255.
-        angle: where it goes at first, degrees, 0 to the right and 90 downwards.
-        augmented: whether to average over mirrored sequences.
+        trainer: a run in their scene.
+    """
+
+    samples = 20
+    farthest = HORIZON
+    seconds = 1.5  # between two pictures of a run that trains; one takes about 0.1
+
+    def __init__(self, trainer: ForecastTrainer) -> None:
+        self._scene = replace(trainer.config.scene, flips=False)
+        self._newest: tuple[object, Tensor, list[list[VideoScores]]] | None = None
+
+    def draw(self, trainer: ForecastTrainer, sample: int, look_ahead: int) -> ForecastPicture:
+        """Forecast a sequence with the model as it is now; all of it, however far one looks."""
+        return self._picture(trainer, sample)
+
+    def draw_own(self, trainer: ForecastTrainer, drawing: Drawing) -> ForecastPicture:
+        """Set a drawing moving by the scene's rules, alone, and forecast how it goes on."""
+        return self._picture(trainer, drawing)
+
+    def _picture(self, trainer: ForecastTrainer, shown: int | Drawing) -> ForecastPicture:
+        if self._newest is None or self._newest[0] != shown:
+            frames = self._own(shown) if isinstance(shown, Drawing) else self._sample(shown)
+            context, truth = frames.split((CONTEXT_FRAMES, HORIZON), 1)
+            trivial = copy_last_frame(context, HORIZON), black_frames(truth)
+            self._newest = shown, frames, [_scores(predicted, truth) for predicted in trivial]
+        _, frames, baselines = self._newest
+        context, truth = frames.split((CONTEXT_FRAMES, HORIZON), 1)
+        predicted = trainer.predict(context.to(trainer.device), HORIZON).cpu()
+        images = (as_images(part)[0] for part in (context, truth, predicted))
+        sample = None if isinstance(shown, Drawing) else shown
+        return ForecastPicture(sample, *images, _scores(predicted, truth), *baselines)
+
+    def _sample(self, sample: int) -> Tensor:
+        generator = torch.Generator().manual_seed(_SAMPLE_SEED + sample)
+        frames = CONTEXT_FRAMES + HORIZON
+        return sample_digits(self._scene, read_digits("test"), 1, frames, generator)
+
+    def _own(self, drawing: Drawing) -> Tensor:
+        turn = math.radians(drawing.angle)
+        velocity = torch.tensor([math.cos(turn), math.sin(turn)], dtype=torch.float64)
+        room = self._scene.canvas - DIGIT_SIZE
+        start = torch.full((2,), 0.5, dtype=torch.float64)  # in the middle
+        pace = velocity * self._scene.speed / room
+        corners = room * trajectory(start, pace, CONTEXT_FRAMES + HORIZON)
+        frames = paste(drawing.digit[None, None], corners.int()[None, None], self._scene)
+        return frames[:, :, None].float() / 255
+
+
+def make_drawing(pixels: object, angle: object) -> Drawing:
+    """Make a digit of what somebody has drawn, as MNIST's were made: fitted and centred.
+
+    Args:
+        pixels: 56 x 56 grey values, row by row, whole numbers from 0 (black) to 255.
+        angle: where it shall go, degrees in [0, 360].
 
     Raises:
-        SettingError: the drawing is none, or empty, or the angle is no number in [0, 360].
+        SettingError: the drawing is none, or empty, or the angle is no such number.
     """
-    digit = digit_of_drawing(drawing)
-    turn = math.radians(check_number("angle", angle, 0, 360))
-    velocity = torch.tensor([math.cos(turn), math.sin(turn)], dtype=torch.float64)
-    room = scene.canvas - DIGIT_SIZE
-    start = torch.full((2,), 0.5, dtype=torch.float64)  # in the middle
-    corners = room * trajectory(start, velocity * scene.speed / room, CONTEXT_FRAMES + HORIZON)
-    frames = paste(digit[None, None], corners.int()[None, None], scene)
-    return _picture(model, frames[:, :, None].float() / 255, augmented=augmented)
+    return Drawing(digit_of_drawing(pixels), check_number("angle", angle, 0, 360))
 
 
 def digit_of_drawing(drawing: object) -> Tensor:
     """Make a digit of a drawing as MNIST's were made: fitted in a box, centred by its mass.
 
     Args:
-        drawing: as `drawing_picture` takes it.
+        drawing: as `make_drawing` takes it.
 
     Returns:
         (28, 28), uint8.
@@ -129,11 +163,5 @@ def digit_of_drawing(drawing: object) -> Tensor:
     return torch.from_numpy(digit)
 
 
-def _picture(model: Forecaster, frames: Tensor, *, augmented: bool) -> ForecastPicture:
-    context, truth = frames[:, :CONTEXT_FRAMES], frames[:, CONTEXT_FRAMES:]
-    device = next(model.parameters()).device
-    predicted = forecast(model, context.to(device), HORIZON, augmented=augmented).cpu()
-    candidates = predicted, copy_last_frame(context, HORIZON), black_frames(truth)
-    tables = [frame_scores(candidate, truth)[0].tolist() for candidate in candidates]
-    rows = [[VideoScores(*row) for row in table] for table in tables]
-    return ForecastPicture(*(as_images(part)[0] for part in (context, truth, predicted)), *rows)
+def _scores(predicted: Tensor, truth: Tensor) -> list[VideoScores]:
+    return [VideoScores(*row) for row in frame_scores(predicted, truth)[0].tolist()]

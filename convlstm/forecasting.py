@@ -26,7 +26,7 @@ from convlstm.digits import DigitsConfig, read_digits, sample_digits
 from convlstm.forecaster import Forecaster, ForecasterConfig, build_forecaster, forecast
 from convlstm.losses import FORECAST_LOSSES
 from convlstm.optimizers import Optimizer, OptimizerName, Schedule, onecycle
-from convlstm.training import MAX_SEED, Clock, resolve_precision
+from convlstm.training import MAX_SEED, Change, Clock, resolve_precision
 from convlstm.video_metrics import VideoEvaluation, baseline_scores, frame_scores, mean_of
 
 Targets = Literal["all", "future"]
@@ -164,6 +164,37 @@ def forecast_config(settings: object, base: ForecastConfig | None = None) -> For
 
 
 @dataclass(frozen=True)
+class PastTraining:
+    """What a model has been through, as its file tells.
+
+    Attributes:
+        steps: training steps.
+        sequences: sequences learnt from, 0 or more.
+        seconds: computing time, in s.
+        device: "cpu", "cuda" or "mps".
+    """
+
+    steps: int
+    sequences: int
+    seconds: float
+    device: str
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            SettingError: a field is outside its range.
+        """
+        normalise(
+            self,
+            steps=check_integer("steps", self.steps, 0, 10_000_000),
+            sequences=check_integer("sequences", self.sequences, 0, 10**11),
+            seconds=check_number("seconds", self.seconds, 0, 10**9),
+            device=check_choice("device", self.device, ("cpu", "cuda", "mps")),
+        )
+
+
+@dataclass(frozen=True)
 class ForecastRecord:
     """What one training step did.
 
@@ -172,6 +203,7 @@ class ForecastRecord:
         progress: share of the run that lay before this step, in [0, 1).
         horizon: frames that were predicted.
         loss: the loss that was minimised, in its own unit.
+        mse: squared error of the predicted frames, summed over a frame's pixels.
         learning_rate: the rate of this step.
         seconds: computing time since the run began, in s.
         validation_loss: the same loss on the validation set, at the steps that have one.
@@ -183,6 +215,7 @@ class ForecastRecord:
     progress: float
     horizon: int
     loss: float
+    mse: float
     learning_rate: float
     seconds: float
     validation_loss: float | None = None
@@ -199,18 +232,28 @@ class ForecastTrainer:
     Args:
         config: the run.
         device: where it computes.
+        weights: what the model starts with, of this configuration's names and shapes; None means
+            weights drawn from the seed.
 
     Attributes:
         model: the forecaster as it is now.
         averaged: its averaged weights, or None where the run keeps none.
+        earlier: the trainings that its first weights come from, oldest first.
         step: steps done.
         progress: share of the run that is done.
         last: the newest record, or None.
+        history: the records since this trainer was made, the newest last.
+        changes: settings changed on the way.
         best_loss: the least validation loss so far.
         best_weights: the weights that it was measured with.
     """
 
-    def __init__(self, config: ForecastConfig, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        config: ForecastConfig,
+        device: torch.device | str = "cpu",
+        weights: dict[str, Tensor] | None = None,
+    ) -> None:
         self.config, self.device = config, torch.device(device)
         self.precision = _resolve(config.precision, self.device)
         self.rank, self.processes = 0, 1
@@ -218,28 +261,23 @@ class ForecastTrainer:
             self.rank, self.processes = dist.get_rank(), dist.get_world_size()
         if config.batch_size % self.processes:
             raise SettingError("batch_size", config.batch_size, "multiple", divisor=self.processes)
-        weights = torch.Generator().manual_seed(config.seed)
-        self.model = build_forecaster(config.model, weights, self.device)
+        drawn = torch.Generator().manual_seed(config.seed)
+        self.model = build_forecaster(config.model, drawn, self.device)
+        if weights is not None:
+            self.model.load_state_dict(weights)
+        self.earlier: tuple[PastTraining, ...] = ()
         self.optimizer = Optimizer(config.optimizer, self.model, config.weight_decay)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "float16")
         self.generator = torch.Generator(self.device).manual_seed(config.seed + _DATA_STREAM)
         self.averaged = self._copy_weights() if config.ema else None
         self.step, self.progress = 0, 0.0
         self.last: ForecastRecord | None = None
+        self.history: list[ForecastRecord] = []
+        self.changes: list[Change] = []
         self.best_loss, self.best_weights = math.inf, self._copy_weights()
         self.evaluations_since_best = 0
         self._digits = read_digits("train").to(self.device)
-        generator = torch.Generator(self.device).manual_seed(_VALIDATION_SEED)
-        frames = CONTEXT_FRAMES + HORIZON
-        self._validation = sample_digits(
-            replace(config.scene, flips=False),
-            read_digits("validation").to(self.device),
-            VALIDATION_SEQUENCES,
-            frames,
-            generator,
-        )
-        truth = self._validation[:, CONTEXT_FRAMES:]
-        self._baselines = baseline_scores(self._validation[:, :CONTEXT_FRAMES], truth)
+        self._validation: _Validation | None = None
         self._parallel: nn.Module = self.model
         if self.processes > 1:
             self._parallel = nn.parallel.DistributedDataParallel(self.model)
@@ -253,6 +291,13 @@ class ForecastTrainer:
     def ended(self) -> End | None:
         """Why the run is over, or None."""
         return self.last.ended if self.last else None
+
+    @property
+    def trainings(self) -> tuple[PastTraining, ...]:
+        """What its weights have been through, this run's part last."""
+        sequences = self.step * self.config.batch_size
+        this = PastTraining(self.step, sequences, self.seconds, self.device.type)
+        return (*self.earlier, this)
 
     def records(self) -> Iterator[ForecastRecord]:
         """Train to the end of the run, one record a step."""
@@ -271,7 +316,39 @@ class ForecastTrainer:
                 self.progress = self._progress_now()
             if self._evaluation_is_due():
                 yield from self._evaluate_step(Clock(self.seconds))
+            self.history.append(self.last)
             yield self.last
+
+    def change(self, **settings: float) -> None:
+        """Change `speed` or `learning_rate` between two steps; the run goes on with it.
+
+        Raises:
+            SettingError: another setting, or a value that is refused.
+        """
+        check_names(settings, ("speed", "learning_rate"))
+        old = forecast_settings(self.config)
+        self.config = forecast_config(settings, self.config)
+        new = forecast_settings(self.config)
+        for name in settings:
+            if new[name] != old[name]:
+                self.changes.append(Change(self.step, name, old[name], new[name]))
+        if new["speed"] != old["speed"]:
+            self._validation = None
+            self.best_loss = math.inf  # losses of another scene do not compare
+
+    def predict(self, context: Tensor, horizon: int) -> Tensor:
+        """Continue sequences with the weights as they are now, in the run's precision.
+
+        Args:
+            context: frames seen, (B, 10, 1, H, W), intensities in [0, 1].
+            horizon: number of frames to predict.
+
+        Returns:
+            (B, horizon, 1, H, W), in [0, 1], float32.
+        """
+        self.model.eval()
+        with self._autocast():
+            return forecast(self.model, context, horizon, augmented=self.config.augmented)
 
     def any_process(self, flag: bool) -> bool:
         """Whether a flag is set in any of the processes; each of them must ask."""
@@ -299,14 +376,15 @@ class ForecastTrainer:
         )
         use_truth = self._draw_use_of_truth(progress, horizon)
         mine = slice(self.rank, None, self.processes)
-        loss = self._loss(frames[mine], None if use_truth is None else use_truth[mine])
         self.model.train()
+        loss, mse = self._loss(frames[mine], None if use_truth is None else use_truth[mine])
         self.scaler.scale(loss).backward()
-        total = loss.detach().float()
+        sums = torch.stack([loss.detach().float(), mse])
         if self.processes > 1:
-            dist.all_reduce(total)
-            total /= self.processes
-        is_finite = self._update(rate) and math.isfinite(total.item())
+            dist.all_reduce(sums)
+            sums /= self.processes
+        mean_loss, mean_mse = sums.tolist()
+        is_finite = self._update(rate) and math.isfinite(mean_loss)
         for parameter in self.model.parameters():
             parameter.grad = None
         self.step += 1
@@ -314,7 +392,8 @@ class ForecastTrainer:
             self.step,
             progress,
             horizon,
-            total.item(),
+            mean_loss,
+            mean_mse,
             rate,
             clock.seconds(),
             ended=None if is_finite else "diverged",
@@ -343,13 +422,18 @@ class ForecastTrainer:
         for name, value in self.model.state_dict().items():
             self.averaged[name].lerp_(value, 1 - decay)
 
-    def _loss(self, frames: Tensor, use_truth: Tensor | None) -> Tensor:
+    def _loss(self, frames: Tensor, use_truth: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the loss, and the squared error of the future frames."""
         context, future = frames[:, :CONTEXT_FRAMES], frames[:, CONTEXT_FRAMES:]
         with self._autocast():
             values = self._parallel(context, future.shape[1], future, use_truth)
-        count = future.shape[1] if self.config.targets == "future" else values.shape[1]
+        horizon = future.shape[1]
+        count = horizon if self.config.targets == "future" else values.shape[1]
         values, truth = values[:, -count:].float(), frames[:, -count:]
-        return FORECAST_LOSSES[self.config.loss](values, values.sigmoid(), truth)
+        predicted = values.sigmoid()
+        errors = (predicted[:, -horizon:].detach() - future).square()
+        loss = FORECAST_LOSSES[self.config.loss](values, predicted, truth)
+        return loss, errors.sum((-1, -2)).mean()
 
     def _draw_use_of_truth(self, progress: float, horizon: int) -> Tensor | None:
         share = self.config.scheduled_sampling
@@ -387,17 +471,20 @@ class ForecastTrainer:
         self, clock: Clock
     ) -> Generator[None, None, tuple[float, VideoEvaluation]]:
         """Find the loss and the scores on the validation set, at the full horizon."""
+        if self._validation is None:
+            self._validation = _Validation(self.config.scene, self.device)
+        validation = self._validation
         model, loss, scores = self.evaluation_model(), 0.0, []
-        for frames in self._validation.split(_EVALUATED_AT_ONCE):
+        for frames in validation.sequences.split(_EVALUATED_AT_ONCE):
             context, truth = frames[:, :CONTEXT_FRAMES], frames[:, CONTEXT_FRAMES:]
             with self._autocast():
                 predicted = forecast(model, context, HORIZON, augmented=self.config.augmented)
             criterion = FORECAST_LOSSES[self.config.loss]
-            share = len(frames) / len(self._validation)
+            share = len(frames) / len(validation.sequences)
             loss += criterion(predicted.logit(_NEARLY), predicted, truth).item() * share
             scores.append(frame_scores(predicted, truth))
             yield from clock.interruption()
-        return loss, VideoEvaluation(mean_of(torch.cat(scores)), *self._baselines)
+        return loss, VideoEvaluation(mean_of(torch.cat(scores)), *validation.baselines)
 
     def _progress_now(self) -> float:
         """How much of the run is done, in [0, 1] and over; the same in all processes."""
@@ -420,6 +507,21 @@ class ForecastTrainer:
         enabled = self.precision != "float32"
         dtype = getattr(torch, self.precision) if enabled else torch.bfloat16
         return torch.autocast(self.device.type, dtype, enabled=enabled)
+
+
+class _Validation:
+    """Sequences of digits that no training sees, and what trivial predictors score on them."""
+
+    def __init__(self, scene: DigitsConfig, device: torch.device) -> None:
+        self.sequences = sample_digits(
+            replace(scene, flips=False),
+            read_digits("validation").to(device),
+            VALIDATION_SEQUENCES,
+            CONTEXT_FRAMES + HORIZON,
+            torch.Generator(device).manual_seed(_VALIDATION_SEED),
+        )
+        context, truth = self.sequences.split((CONTEXT_FRAMES, HORIZON), 1)
+        self.baselines = baseline_scores(context, truth)
 
 
 def horizon_at(config: ForecastConfig, progress: float) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from convlstm.data import SquaresConfig
+from convlstm.digits import DigitsConfig
 from convlstm.forecaster import ForecasterConfig
 from convlstm.forecasting import ForecastConfig
 from convlstm.predictor import ModelConfig
@@ -68,7 +69,41 @@ PRESETS: dict[str, Preset] = {
     ),
 }
 
+# Of Moving MNIST, to watch on the page: minutes on two CPU cores.
+LIVE_PRESETS: dict[str, Preset] = {
+    "one-digit": Preset(
+        "One digit",
+        "One digit that bounces: a small network finds out within a minute where it will be.",
+        ForecastConfig(
+            scene=DigitsConfig(num_digits=1),
+            model=ForecasterConfig(hidden_channels=32, num_layers=2),
+            steps=1000,
+            learning_rate=0.01,
+            evaluate_every=100,
+        ),
+    ),
+    "two-digits": Preset(
+        "Two digits",
+        "The protocol's two digits, which pass over each other, with the compact network: in "
+        "minutes the motion, in an hour the shapes.",
+        ForecastConfig(steps=1500, evaluate_every=150),
+    ),
+    "states-only": Preset(
+        "On the states alone",
+        "After ten frames it reads nothing any more, not even its own prediction: everything "
+        "must be in the states.",
+        ForecastConfig(
+            scene=DigitsConfig(num_digits=1),
+            model=ForecasterConfig(hidden_channels=32, num_layers=2, rollout="states"),
+            steps=1000,
+            learning_rate=0.01,
+            evaluate_every=100,
+        ),
+    ),
+}
+
 FORECAST_PRESETS: dict[str, Preset] = {
+    **LIVE_PRESETS,
     "moving-mnist-compact": Preset(
         "Moving MNIST, compact",
         "Ten frames from ten, on patches of 4 px: small enough to learn on a CPU.",

@@ -29,8 +29,8 @@ def sprite_sheet(frames: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def gif(frames: np.ndarray, scale: int = 4) -> bytes:
-    """Make a looping GIF of frames, (T, H, W), 500 ms each, enlarged without smoothing.
+def gif(frames: np.ndarray, scale: int = 4, frame_ms: int = GIF_FRAME_MS) -> bytes:
+    """Make a looping GIF of frames, (T, H, W), of so many ms each, enlarged without smoothing.
 
     Equal neighbours become one frame that is shown as long as both; so Pillow writes them.
     """
@@ -43,7 +43,7 @@ def gif(frames: np.ndarray, scale: int = 4) -> bytes:
         "gif",
         save_all=True,
         append_images=images[1:],
-        duration=GIF_FRAME_MS,
+        duration=frame_ms,
         loop=0,
         optimize=False,
         disposal=2,  # whole frames, not only what changed: programs that cut GIFs need them

@@ -15,19 +15,12 @@ from itertools import islice
 import torch
 
 from convlstm.budget import Limits, check_budget
-from convlstm.checkpoint import checkpoint_bytes
-from convlstm.checks import check_integer
+from convlstm.checks import SettingError, check_integer
 from convlstm.costs import Cost, estimate
-from convlstm.runs import ACTIVE, SAMPLES, WATCHED_SECONDS, Run
-from convlstm.training import (
-    HORIZON,
-    SETTING_NAMES,
-    TrainConfig,
-    Trainer,
-    config_from,
-    resolve_precision,
-    settings_of,
-)
+from convlstm.forecast_view import make_drawing
+from convlstm.runs import ACTIVE, WATCHED_SECONDS, Run
+from convlstm.systems import DIGITS, SQUARES, AnyTrainer, Config, system_of
+from convlstm.training import TrainConfig, Trainer, resolve_precision
 
 _log = logging.getLogger(__name__)
 
@@ -82,23 +75,25 @@ class Scheduler:
         """Return the run of that id, or None."""
         return self._runs.get(run_id) if isinstance(run_id, str) else None
 
-    def open(self, make_trainer: Callable[[], Trainer], *, shipped: bool = False) -> Future:
+    def open(self, make_trainer: Callable[[], AnyTrainer], *, shipped: bool = False) -> Future:
         """Register a new run around a trainer that is made on the compute thread."""
         return self.call(lambda: self._register(Run(make_trainer(), shipped=shipped)))
 
-    def replace(self, run: Run, make_trainer: Callable[[], Trainer]) -> Future:
+    def replace(
+        self, run: Run, make_trainer: Callable[[], AnyTrainer], *, shipped: bool = False
+    ) -> Future:
         """Give a run another trainer; if making it fails, the run is as it was."""
 
         def job() -> Run:
             trainer = make_trainer()
             self._leave_line(run)
             run.interrupt()
-            run.replace_trainer(trainer)
+            run.replace_trainer(trainer, shipped=shipped)
             return run
 
         return self.call(job)
 
-    def check(self, config: TrainConfig) -> Cost:
+    def check(self, config: Config) -> Cost:
         """Estimate a run, or refuse it.
 
         Raises:
@@ -113,7 +108,7 @@ class Scheduler:
             SettingError: a setting is refused; nothing changed.
             ResetNeeded: the run is paused and these settings are not its own.
         """
-        config = config_from(settings)
+        config = run.system.configure(settings, run.system.default)
         self.check(config)
         if run.state in ACTIVE:
             return self.call(lambda: run)
@@ -124,25 +119,25 @@ class Scheduler:
         def job() -> Run:
             if run.state not in ACTIVE:  # or somebody pressed twice
                 run.interrupt()
-                run.replace_trainer(Trainer(config, self.device))
+                run.replace_trainer(run.system.make_trainer(config, self.device))
             return self._stand_in_line(run)
 
         return self.call(job)
 
     def reset(self, run: Run, settings: object) -> Future:
         """Throw a run's training away and stand ready with these settings."""
-        config = config_from(settings)
+        config = run.system.configure(settings, run.system.default)
         self.check(config)
-        return self.replace(run, lambda: Trainer(config, self.device))
+        return self.replace(run, lambda: run.system.make_trainer(config, self.device))
 
-    def adjust(self, run: Run, config: TrainConfig) -> None:
+    def adjust(self, run: Run, config: Config) -> None:
         """Take over changed speed and learning rate.
 
         Raises:
             ResetNeeded: something else changed too; nothing is taken over.
         """
-        old, new = settings_of(run.config), settings_of(config)
-        changed = [name for name in SETTING_NAMES if old[name] != new[name]]
+        old, new = (run.system.settings_of(c) for c in (run.config, config))
+        changed = [name for name in run.system.setting_names if old[name] != new[name]]
         if others := [name for name in changed if name not in ("speed", "learning_rate")]:
             raise ResetNeeded(others)
         if changed:
@@ -169,7 +164,7 @@ class Scheduler:
             SettingError: a setting is refused.
             ResetNeeded: the run is under way and these settings are not its own.
         """
-        config = config_from(settings)
+        config = run.system.configure(settings, run.system.default)
         self.check(config)
         fresh = run.is_over
         if not fresh:
@@ -178,7 +173,7 @@ class Scheduler:
         def job() -> Run:
             if fresh and run.is_over:  # or somebody pressed twice
                 run.interrupt()
-                run.replace_trainer(Trainer(config, self.device))
+                run.replace_trainer(run.system.make_trainer(config, self.device))
             self._leave_line(run)
             run.state, run.steps_wanted = "paused", run.steps_wanted + 1
             run.version += 1
@@ -209,10 +204,24 @@ class Scheduler:
         Raises:
             SettingError: a value is out of range.
         """
-        sample = check_integer("sample", sample, 0, SAMPLES - 1)
-        look_ahead = check_integer("look_ahead", look_ahead, 1, HORIZON)
+        sample = check_integer("sample", sample, 0, run.view.samples - 1)
+        look_ahead = check_integer("look_ahead", look_ahead, 1, run.view.farthest)
         with self._wake:
-            run.sample, run.look_ahead = sample, look_ahead
+            run.sample, run.look_ahead, run.drawing = sample, look_ahead, None
+            run.watched_at = time.monotonic()
+            self._call_thread()
+
+    def draw(self, run: Run, pixels: object, angle: object) -> None:
+        """Show a run's viewers a digit that one of them has drawn, instead of a sample.
+
+        Raises:
+            SettingError: it is no drawing, or the run's scene has no digits.
+        """
+        if run.system is not DIGITS:
+            raise SettingError("drawing", "a digit", "needs digits")
+        drawing = make_drawing(pixels, angle)
+        with self._wake:
+            run.drawing = drawing
             run.watched_at = time.monotonic()
             self._call_thread()
 
@@ -237,7 +246,7 @@ class Scheduler:
 
         def job() -> bytes:
             run.interrupt()
-            return checkpoint_bytes(run.trainer)
+            return run.system.save(run.trainer)
 
         return self.call(job)
 
@@ -289,7 +298,7 @@ class Scheduler:
 
     def _learn_speed(self, run: Run) -> None:
         """Let what steps take here correct what they are thought to take."""
-        if run.step_seconds:
+        if run.step_seconds and run.system is SQUARES:  # others' steps grow with the curriculum
             precision = resolve_precision(run.config.precision, self.device)
             seen = run.step_seconds / estimate(run.config, precision).step_seconds
             self.slowdown += 0.05 * (min(seen, _LARGEST_SLOWDOWN) - self.slowdown)
@@ -377,9 +386,9 @@ class Scheduler:
                 self._line.remove(run)
             run.place = 0
 
-    def _estimate(self, config: TrainConfig) -> Cost:
+    def _estimate(self, config: Config) -> Cost:
         precision = resolve_precision(config.precision, self.device)
-        return estimate(config, precision, self.slowdown)
+        return system_of(config).estimate(config, precision, self.slowdown)
 
 
 def _measure_slowdown(device: torch.device) -> float:

@@ -51,7 +51,7 @@ def test_two_processes_have_the_losses_of_one(tmp_path):
     assert (one.returncode, two.returncode) == (0, 0)
     assert len(expected) == 6
     assert found == pytest.approx(expected, abs=1e-5)
-    assert read_forecaster(tmp_path / "model.safetensors").about["sequences"] == 24
+    assert read_forecaster(tmp_path / "model.safetensors").trainings[-1].sequences == 24
 
 
 def test_a_killed_process_ends_the_job_with_an_error_and_a_run_to_go_on_with(tmp_path):

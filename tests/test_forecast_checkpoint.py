@@ -39,7 +39,7 @@ def contents(path):
 def test_a_file_says_what_it_is(files):
     assert file_format(files / "model") == file_format(files / "run") == "convlstm-forecaster"
     checkpoint = read_forecaster(files / "run")
-    assert checkpoint.about["steps"] == 2
+    assert checkpoint.trainings[-1].steps == 2
     assert checkpoint.run is not None
     assert read_forecaster(files / "model").run is None
     assert not load_forecaster(files / "model").training
@@ -82,6 +82,13 @@ def set_last(name, value):
     return change
 
 
+TRAINING = {"steps": 1, "sequences": 4, "seconds": 1.0, "device": "cpu"}
+
+
+def set_trainings(value):
+    return lambda t, m: m.__setitem__("about", json.dumps({"trainings": value}))
+
+
 def put(name, value):
     return lambda tensors, metadata: tensors.__setitem__(name, value)
 
@@ -101,6 +108,11 @@ def put(name, value):
         (lambda t, m: m.__setitem__("settings", "{}"), "is missing"),
         (lambda t, m: m.__setitem__("version", "99"), "no forecaster of this program"),
         (lambda t, m: m.pop("about"), "its header is not proper JSON"),
+        (set_trainings([]), "does not say how it was trained"),
+        (set_trainings(7), "does not say how it was trained"),
+        (set_trainings([{"steps": 1}]), "of its training has another structure"),
+        (set_trainings([{**TRAINING, "steps": -1}]), "steps is -1"),
+        (set_trainings([{**TRAINING, "device": "<b>"}]), "device is '<b>'"),
         (set_progress("progress", "half"), "progress is 'half'"),
         (set_progress("last", {"step": 1}), "its progress has another structure"),
         (set_progress("last", {"step": -1}), "step is -1"),

@@ -54,7 +54,7 @@ def test_an_interrupted_run_goes_on_with_its_file(tmp_path, capsys):
     _, errors = job.communicate(timeout=60)
     assert job.returncode == 130
     assert "Interrupted after step" in errors
-    step = read_forecaster(tmp_path / "run.safetensors").about["steps"]
+    step = read_forecaster(tmp_path / "run.safetensors").trainings[-1].steps
     assert step >= 2
     command = [sys.executable, "-m", "convlstm", "train", "--json", "--resume"]
     job = subprocess.Popen(

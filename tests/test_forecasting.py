@@ -13,6 +13,7 @@ from convlstm.forecast_checkpoint import (
     resume_forecaster,
     save_forecaster,
     save_run,
+    start_from,
 )
 from convlstm.forecasting import (
     FORECAST_NAMES,
@@ -186,13 +187,39 @@ def test_a_saved_model_is_the_best_one_and_predicts_as_it_did(tmp_path):
     checkpoint = read_forecaster(tmp_path / "model")
     assert same(checkpoint.weights, trainer.best_weights)
     assert checkpoint.config == trainer.config
-    assert checkpoint.about["sequences"] == 8
+    assert [training.sequences for training in checkpoint.trainings] == [8]
     context = torch.rand(1, 10, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     trainer.model.load_state_dict(trainer.best_weights)
     expected = trainer.model.predict(context, 3)
     assert torch.equal(load_forecaster(checkpoint).predict(context, 3), expected)
     with pytest.raises(CheckpointError, match="holds a model alone"):
         resume_forecaster(checkpoint)
+
+
+def test_a_run_that_starts_from_another_s_weights_remembers_it(tmp_path):
+    first, _ = run()
+    save_forecaster(first, tmp_path / "first")
+    checkpoint = read_forecaster(tmp_path / "first")
+    config = forecast_config({**TINY, "seed": 1, "recompute": True})
+    trainer = start_from(checkpoint, config)
+    assert same(weights(trainer), first.best_weights)
+    list(islice(trainer.records(), 1))
+    assert not same(weights(trainer), first.best_weights)
+    save_run(trainer, tmp_path / "run")
+    resumed = resume_forecaster(read_forecaster(tmp_path / "run"))
+    list(resumed.records())
+    save_forecaster(resumed, tmp_path / "second")
+    trainings = read_forecaster(tmp_path / "second").trainings
+    assert [training.steps for training in trainings] == [first.step, resumed.step]
+    assert trainings[0] == checkpoint.trainings[0]
+
+
+def test_a_run_starts_only_from_the_weights_of_its_own_network(tmp_path):
+    first, _ = run()
+    save_forecaster(first, tmp_path / "first")
+    config = forecast_config({**TINY, "hidden_channels": 5})
+    with pytest.raises(CheckpointError, match="hidden_channels is . there and 5 here"):
+        start_from(read_forecaster(tmp_path / "first"), config)
 
 
 def test_the_horizon_grows_over_its_share_of_the_run():

@@ -19,12 +19,15 @@ from convlstm.checkpoint import read_checkpoint, resume
 from convlstm.checks import SettingError
 from convlstm.costs import Cost, estimate
 from convlstm.data import CONTEXT_FRAMES, sample_squares
+from convlstm.forecasting import ForecastTrainer, forecast_config, forecast_settings
 from convlstm.metrics import score_frames
-from convlstm.presets import PRESETS
-from convlstm.runs import SAMPLES, Run
+from convlstm.presets import LIVE_PRESETS, PRESETS
+from convlstm.runs import Run
 from convlstm.scheduler import ResetNeeded, Scheduler, ServerFull
+from convlstm.squares_view import SquaresView
 from convlstm.training import HORIZON, StepRecord, TrainConfig, Trainer, config_from, settings_of
 
+SAMPLES = SquaresView.samples
 DEADLINE = 60  # s; only a test that fails waits for it
 
 SMALL = config_from(
@@ -863,7 +866,7 @@ def test_what_is_shown_is_not_what_is_trained_on():
     batch = sample_squares(run.config.scene, SAMPLES, CONTEXT_FRAMES, run.trainer.generator)
     held_out = run.trainer._held_out[0]
     for other in (batch.clean, held_out):
-        same = (run._context.flatten(1)[:, None] == other.flatten(1)).all(-1)
+        same = (run.view._context.flatten(1)[:, None] == other.flatten(1)).all(-1)
         assert not same.any()
 
 
@@ -907,7 +910,7 @@ def costing(**values: float) -> Callable[[TrainConfig], Cost]:
     """Estimates that are products of settings, so that what fits can be told by head."""
 
     def estimated(config: TrainConfig) -> Cost:
-        settings, cost = settings_of(config), Cost(0, 0, 0, 0, 0)
+        settings, cost = settings_of(config), Cost(0, 0, 0, 0)
         for name, names in values.items():
             cost = replace(cost, **{name: math.prod(settings[n] for n in names)})
         return cost
@@ -969,6 +972,15 @@ def test_a_run_over_a_limit_is_refused_with_a_value_that_would_do(limits, costs,
     assert caught.value.rule == "budget"
 
 
+def test_advice_above_a_hundred_has_two_figures():
+    with pytest.raises(SettingError, match="epochs is 4321: must be at most 3600"):
+        check_budget(
+            config_from({"epochs": 4321}),
+            Limits(run_seconds=3650),
+            costing(run_seconds=("epochs",)),
+        )
+
+
 def test_following_the_advice_ends_in_a_run_that_is_taken():
     largest = config_from(
         {
@@ -998,9 +1010,49 @@ def test_following_the_advice_ends_in_a_run_that_is_taken():
         assert len(seen) == len(set(seen)) <= 5
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", PRESETS | LIVE_PRESETS)
 def test_the_presets_are_taken_on_a_machine_like_ours(serve, preset):
-    assert serve().check(PRESETS[preset].config).run_seconds > 0
+    assert serve().check((PRESETS | LIVE_PRESETS)[preset].config).run_seconds > 0
+
+
+def test_runs_of_both_systems_take_turns_and_do_what_each_does_alone(serve):
+    digits = forecast_config(
+        {"canvas": 32, "hidden_channels": 4, "num_layers": 1, "batch_size": 2, "steps": 8,
+         "evaluate_every": 4, "precision": "float32"}
+    )  # fmt: skip
+    alone_digits = [record.loss for record in ForecastTrainer(digits).records()]
+    scheduler = serve()
+    squares = opened(scheduler)
+    other = scheduler.open(lambda: ForecastTrainer(digits)).result(DEADLINE)
+    trained(scheduler, squares, SMALL)
+    scheduler.train(other, forecast_settings(digits)).result(DEADLINE)
+    wait_until(lambda: other.steps_done >= 2)
+    with held(scheduler):
+        scheduler.look(other, 3, 1)
+        scheduler.pause(other)
+    scheduler.step(other, forecast_settings(digits)).result(DEADLINE)
+    with pytest.raises(ResetNeeded, match="hidden_channels changed"):
+        scheduler.train(other, {**forecast_settings(digits), "hidden_channels": 5})
+    scheduler.train(other, forecast_settings(digits)).result(DEADLINE)
+    wait_until(lambda: is_over(squares) and is_over(other))
+    assert facts(squares.trainer.records) == alone(SMALL)
+    assert [record.loss for record in other.trainer.history] == alone_digits
+
+
+def test_a_run_of_digits_takes_on_another_speed_and_rate(serve):
+    digits = forecast_config(
+        {"canvas": 32, "hidden_channels": 4, "num_layers": 1, "batch_size": 2, "steps": 500}
+    )
+    scheduler = serve()
+    run = scheduler.open(lambda: ForecastTrainer(digits)).result(DEADLINE)
+    scheduler.train(run, forecast_settings(digits)).result(DEADLINE)
+    changed = {**forecast_settings(digits), "speed": 1.5, "learning_rate": 0.001}
+    scheduler.adjust(run, forecast_config(changed))
+    wait_until(lambda: run.config.scene.speed == 1.5)
+    assert {change.name for change in run.trainer.changes} == {"speed", "learning_rate"}
+    wait_until(lambda: run.steps_done > run.trainer.changes[0].step)
+    scheduler.stop(run).result(DEADLINE)
+    assert run.state == "stopped"
 
 
 def test_the_machine_is_measured_before_anything_else():

@@ -1,14 +1,20 @@
 import asyncio
+import base64
+import io
+import itertools
 import re
 import string
+import zipfile
+from typing import get_args
 
 import pytest
 
 from convlstm.budget import Limits
 from convlstm.checks import RULES, SettingError
-from convlstm.presets import PRESETS
+from convlstm.runs import RunState
 from convlstm.scheduler import Scheduler
-from convlstm.training import SETTING_NAMES, TrainConfig, config_from, settings_of
+from convlstm.systems import SYSTEMS
+from convlstm.training import SETTING_NAMES
 from convlstm.ui.controls import CONTROLS
 from convlstm.ui.links import config_of_query, link_query
 from convlstm.ui.service import SHIPPED, Service
@@ -35,14 +41,16 @@ def test_both_languages_have_the_same_texts_with_the_same_places():
 
 
 def test_every_setting_rule_and_preset_has_its_texts():
-    for control in CONTROLS:
+    for control in itertools.chain(*CONTROLS.values()):
         assert f"name {control.name}" in ENGLISH and f"help {control.name}" in ENGLISH
     assert {f"rule {rule}" for rule in RULES} <= set(ENGLISH)
-    assert {f"sentence {preset}" for preset in PRESETS} <= set(ENGLISH)
+    for system in SYSTEMS.values():
+        assert {f"sentence {preset}" for preset in system.presets} <= set(ENGLISH)
+    assert {f"state {state}" for state in get_args(RunState)} <= set(ENGLISH)
 
 
 def test_every_text_that_the_page_asks_for_exists():
-    web = SHIPPED.parents[1] / "convlstm" / "ui" / "web"
+    web = SHIPPED["squares"].parents[1] / "convlstm" / "ui" / "web"
     asked = re.findall(r'data-(?:text|label|title)="([^"]+)"', (web / "page.html").read_text())
     for script in web.glob("*.js"):
         asked += re.findall(r'\btext\("([^"$]+)"', script.read_text())
@@ -50,35 +58,50 @@ def test_every_text_that_the_page_asks_for_exists():
     assert [key for key in asked if key not in ENGLISH] == []
 
 
-def test_every_setting_has_a_control():
-    assert [control.name for control in CONTROLS if control.name not in SETTING_NAMES] == []
-    assert set(SETTING_NAMES) == {control.name for control in CONTROLS}
+@pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
+def test_every_setting_has_a_control(system):
+    assert sorted(system.setting_names) == sorted(c.name for c in CONTROLS[system.name])
 
 
-@pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.name)
-def test_the_engine_accepts_every_end_and_choice_of_a_control(control):
-    base = TrainConfig()
-    if control.name == "residual":
-        base = config_from({"num_layers": 2})
-    if control.name == "output":
-        base = config_from({"loss": "mse"})
+@pytest.mark.parametrize(
+    ("name", "control"),
+    [(name, control) for name, controls in CONTROLS.items() for control in controls],
+    ids=lambda part: part if isinstance(part, str) else part.name,
+)
+def test_the_engine_accepts_every_end_and_choice_of_a_control(name, control):
+    system = SYSTEMS[name]
+    # What some values need beside them.
+    needed = {
+        ("squares", "residual"): {"num_layers": 2},
+        ("squares", "output"): {"loss": "mse"},
+        ("digits", "attention"): {"network": "multiscale"},
+    }
+    base = system.configure(needed.get((name, control.name), {}), system.default)
     if control.kind == "flag":
         values = (True, False)
     else:
         values = control.choices or (control.low, control.high)
     for value in values:
-        assert settings_of(config_from({control.name: value}, base))[control.name] == value
-    if control.kind in ("slider", "number") and control.low > 0:
+        config = system.configure({control.name: value}, base)
+        assert system.settings_of(config)[control.name] == value
+    if (name, control.kind) == ("squares", "slider") and control.low > 0:
         with pytest.raises(SettingError, match=control.name):
-            config_from({control.name: control.low / 2}, base)
+            system.configure({control.name: control.low / 2}, base)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_link_brings_back_the_settings_it_was_made_of(preset):
-    config = PRESETS[preset].config
-    query = dict(pair.split("=") for pair in link_query(config).split("&"))
-    assert {"speed", "hidden", "epochs"} <= set(query)
-    assert config_of_query(query) == config
+@pytest.mark.parametrize(
+    ("system", "preset"), [(s, p) for s in SYSTEMS.values() for p in s.presets.values()]
+)
+def test_a_link_brings_back_the_settings_it_was_made_of(system, preset):
+    query = dict(pair.split("=") for pair in link_query(preset.config).split("&"))
+    main = {"squares": {"speed", "hidden", "epochs"}, "digits": {"scene", "digits", "steps"}}
+    assert main[system.name] <= set(query)
+    assert config_of_query(query) == preset.config
+
+
+def test_a_link_to_no_scene_is_refused():
+    with pytest.raises(SettingError, match="scene is 'x': must be one of squares, digits"):
+        config_of_query({"scene": "x"})
 
 
 @pytest.mark.parametrize(
@@ -151,6 +174,98 @@ def test_watching_streams_a_whole_run_to_its_end(service):
     assert last["curve"]["heldOut"].split(";")[-2].startswith("12 ")
     assert set(last["scores"]) == {"model", "black", "copyLast", "skill", "isBlack"}
     assert last["picture"]["context"] == 9 and len(last["picture"]["scores"]) == 1
+
+
+TINY_DIGITS = {
+    "canvas": 32, "hidden_channels": 4, "num_layers": 1, "batch_size": 2, "steps": 6,
+    "evaluate_every": 3,
+}  # fmt: skip
+
+
+async def seen_until(service: Service, run: str, wanted) -> dict:
+    async for snapshot in service.watch(run):
+        if wanted(snapshot):
+            return snapshot
+
+
+def test_a_run_of_digits_is_watched_to_its_end_and_taken_home(service):
+    async def use() -> None:
+        reply = await service.attach(None, {"scene": "digits", "digits": "1"})
+        assert (reply["scene"], reply["settings"]["num_digits"]) == ("digits", 1)
+        run = reply["run"]
+        first = await seen_until(service, run, lambda s: s["picture"])
+        assert first["shipped"] and first["sequences"] > 40_000
+        assert first["picture"]["context"] == first["picture"]["lookAhead"] == 10
+        await service.act("train", run, {**reply["settings"], **TINY_DIGITS})
+        last = await seen_until(service, run, lambda s: s["state"] == "finished")
+        assert last["curve"]["train"].count(";") == 6
+        assert [pair.split()[0] for pair in last["curve"]["heldOut"].split(";")[:-1]] == ["3", "6"]
+        assert set(last["scores"]) == {"model", "black", "copyLast"}
+        assert (last["step"], last["sequences"]) == (6, 12)
+        losses = base64.b64decode((await service.download(run, "losses"))["content"]).decode()
+        assert len(losses.splitlines()) == 7
+        pictures = base64.b64decode((await service.download(run, "pictures"))["content"])
+        names = zipfile.ZipFile(io.BytesIO(pictures)).namelist()
+        assert names == ["forecast.png", "ssim_by_lead_time.png", "truth_and_prediction.gif"]
+        assert "notice" in await service.download(run, "script")
+
+    asyncio.run(use())
+
+
+def test_a_drawn_digit_is_shown_until_a_sample_is_chosen(service):
+    drawing = [0] * 1500 + [255] * 100 + [0] * 1536
+
+    async def use() -> None:
+        run = (await service.attach(scene="digits"))["run"]
+        assert service.draw(run, drawing, 45) == {}
+        await seen_until(service, run, lambda s: s["picture"] and s["picture"]["sample"] is None)
+        assert service.draw(run, drawing, "up")["notice"]["name"] == "angle"
+        assert service.draw(run, None, 45)["notice"]["name"] == "drawing"
+        assert service.draw("gone", drawing, 45)["notice"] == {"key": "lost"}
+        assert service.look(run, 20, 1)["notice"]["name"] == "sample"
+        assert service.look(run, 19, 1) == {}
+        await seen_until(service, run, lambda s: s["picture"]["sample"] == 19)
+        squares = (await service.attach())["run"]
+        assert service.draw(squares, drawing, 45)["notice"]["rule"] == "needs digits"
+
+    asyncio.run(use())
+
+
+def test_each_scene_opens_its_own_files(service, tmp_path):
+    async def use() -> None:
+        runs = {name: (await service.attach(scene=name))["run"] for name in SYSTEMS}
+        files = {}
+        for name, run in runs.items():
+            files[name] = tmp_path / name
+            content = (await service.download(run, "checkpoint"))["content"]
+            files[name].write_bytes(base64.b64decode(content))
+        swapped = await service.open_checkpoint(runs["squares"], files["digits"])
+        assert swapped["notice"] == {"key": "file of digits"}
+        swapped = await service.open_checkpoint(runs["digits"], files["squares"])
+        assert swapped["notice"] == {"key": "file of squares"}
+        opened = await service.open_checkpoint(runs["digits"], SHIPPED["digits"])
+        assert opened["notice"] == {"key": "opened"}
+        assert service._scheduler.get(runs["digits"]).shipped  # a model alone: Train begins anew
+        # The shipped model's own run is far over this server's time.
+        refused = await service.open_checkpoint(runs["digits"], files["digits"])
+        assert refused["notice"]["rule"] == "budget"
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("value", [None, 7, "circles", [], {}])
+def test_a_scene_that_is_none_is_refused_and_the_squares_open(service, value):
+    reply = asyncio.run(service.attach(None, None, value))
+    assert reply["notice"]["name"] == "scene"
+    assert reply["scene"] == "squares"
+    assert service.describe({}, value)["notice"]["name"] == "scene"
+
+
+def test_a_run_of_the_other_scene_is_not_attached_to(service):
+    squares = asyncio.run(service.attach())["run"]
+    reply = asyncio.run(service.attach(squares, None, "digits"))
+    assert reply["run"] != squares
+    assert reply["scene"] == "digits"
 
 
 def test_a_full_server_says_so(service):

@@ -3,7 +3,7 @@
 The engine's validator has the last word; a test holds that it accepts every end of every range.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["slider", "choice", "flag", "number"]
@@ -38,7 +38,7 @@ class Control:
     unit: str = ""
 
 
-CONTROLS: tuple[Control, ...] = (
+_SQUARES = (
     Control("speed", "scene", "slider", low=1, high=8, unit="px/frame"),
     Control("walls", "scene", "choice", choices=("wrap", "bounce")),
     Control("num_squares", "scene", "slider", more=True, low=1, high=3),
@@ -67,7 +67,40 @@ CONTROLS: tuple[Control, ...] = (
     Control("seed", "training", "number", more=True, low=0, high=2**31 - 1),
 )
 
-
-def as_props() -> list[dict[str, object]]:
-    """Return the controls as the page's script reads them."""
-    return [asdict(control) for control in CONTROLS]
+_LOSSES = ("mse", "l1", "l1+mse", "bce", "ssim", "mse+ssim", "bce+ssim")
+_DIGITS = (
+    Control("num_digits", "scene", "choice", choices=(1, 2, 3)),
+    Control("speed", "scene", "slider", low=0, high=8, step=0.1, unit="px/frame"),
+    Control("canvas", "scene", "choice", more=True, choices=(32, 48, 64, 96, 128), unit="px"),
+    Control("flips", "scene", "flag", more=True),
+    Control("hidden_channels", "model", "slider", low=1, high=128),
+    Control("num_layers", "model", "choice", choices=(1, 2, 3, 4)),
+    Control("kernel_size", "model", "choice", choices=(1, 3, 5, 7)),
+    Control("rollout", "model", "choice", more=True, choices=("closed", "states")),
+    Control("residual", "model", "flag", more=True),
+    Control("patch_size", "model", "choice", more=True, choices=(1, 2, 4, 8), unit="px"),
+    Control("network", "model", "choice", more=True, choices=("stack", "multiscale")),
+    Control("attention", "model", "flag", more=True),
+    Control("recompute", "model", "flag", more=True),
+    Control("steps", "training", "slider", low=10, high=100_000, scale="log"),
+    Control("loss", "training", "choice", choices=_LOSSES),
+    Control("learning_rate", "training", "slider", more=True, low=1e-5, high=1, scale="log"),
+    Control("batch_size", "training", "slider", more=True, low=1, high=32),
+    Control("optimizer", "training", "choice", more=True, choices=("muon", "adamw")),
+    Control("weight_decay", "training", "number", more=True, low=0, high=1, step=0.01),
+    Control("schedule", "training", "choice", more=True, choices=("onecycle", "constant")),
+    Control("warm_up", "training", "slider", more=True, low=0.05, high=0.9, step=0.05),
+    Control("curriculum", "training", "slider", more=True, low=0, high=1, step=0.1),
+    Control("scheduled_sampling", "training", "slider", more=True, low=0, high=1, step=0.1),
+    Control("targets", "training", "choice", more=True, choices=("all", "future")),
+    Control("gradient_clip", "training", "slider", more=True, low=0, high=10, step=0.5),
+    Control("ema", "training", "number", more=True, low=0, high=0.99999, step=0.001),
+    Control("augmented", "training", "flag", more=True),
+    Control("precision", "training", "choice", more=True, choices=("auto", "float32", "bfloat16")),
+    Control("max_minutes", "training", "number", more=True, low=0, high=30),
+    Control("patience", "training", "number", more=True, low=0, high=1000),
+    Control("evaluate_every", "training", "slider", more=True, low=10, high=1000, step=10),
+    Control("seed", "training", "number", more=True, low=0, high=2**31 - 1),
+)
+# In each scene: every setting has one, so that a link or a file never hides what it holds.
+CONTROLS: dict[str, tuple[Control, ...]] = {"squares": _SQUARES, "digits": _DIGITS}

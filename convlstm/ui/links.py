@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from convlstm.training import TrainConfig, config_from, settings_of
+from convlstm.checks import check_choice
+from convlstm.systems import SYSTEMS, Config, system_of
 
 # Settings that a link calls by a shorter name.
 _SHORT = {
     "num_squares": "squares",
     "square_size": "size",
+    "num_digits": "digits",
     "hidden_channels": "hidden",
     "kernel_size": "kernel",
     "num_layers": "layers",
@@ -18,32 +20,50 @@ _SHORT = {
     "gradient_clip": "clip",
 }
 _LONG = {short: name for name, short in _SHORT.items()}
-_ALWAYS = ("speed", "hidden_channels", "epochs")  # the three that a person sets
+# What a person sets, and a link always says.
+_ALWAYS = {
+    "squares": ("speed", "hidden_channels", "epochs"),
+    "digits": ("num_digits", "speed", "hidden_channels", "steps"),
+}
+_SCENE = "scene"
 
 
-def link_query(config: TrainConfig) -> str:
-    """Return the query part of a link: the three main settings, and what differs from default."""
-    default = settings_of(TrainConfig())
-    query = {
+def link_query(config: Config) -> str:
+    """Return the query part of a link: the main settings, and what differs from default."""
+    system = system_of(config)
+    default = system.settings_of(system.default)
+    query = {} if system.name == "squares" else {_SCENE: system.name}
+    query |= {
         _SHORT.get(name, name): str(value).lower() if isinstance(value, bool) else value
-        for name, value in settings_of(config).items()
-        if name in _ALWAYS or value != default[name]
+        for name, value in system.settings_of(config).items()
+        if name in _ALWAYS[system.name] or value != default[name]
     }
     return urlencode(query)
 
 
-def config_of_query(query: Mapping[str, str]) -> TrainConfig:
+def scene_of_query(query: Mapping[str, str]) -> str:
+    """Return the scene of a link: "squares" or "digits".
+
+    Raises:
+        SettingError: it names another one.
+    """
+    return check_choice(_SCENE, query.get(_SCENE, "squares"), SYSTEMS)
+
+
+def config_of_query(query: Mapping[str, str]) -> Config:
     """Read a link's settings.
 
     Raises:
         SettingError: a name or a value is refused.
     """
-    default = settings_of(TrainConfig())
+    system = SYSTEMS[scene_of_query(query)]
+    default = system.settings_of(system.default)
     settings: dict[str, object] = {}
     for key, text in query.items():
-        name = _LONG.get(key, key)
-        settings[name] = _parse(text, default.get(name))
-    return config_from(settings)
+        if key != _SCENE:
+            name = _LONG.get(key, key)
+            settings[name] = _parse(text, default.get(name))
+    return system.configure(settings, system.default)
 
 
 def _parse(text: str, like: object) -> object:

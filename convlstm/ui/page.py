@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
 from pathlib import Path
 
 # Nothing leaves the machine; must stand before Gradio is imported.
@@ -11,11 +12,9 @@ import gradio as gr  # noqa: E402
 from gradio.utils import get_upload_folder  # noqa: E402
 
 from convlstm.checkpoint import MAX_BYTES  # noqa: E402
-from convlstm.presets import PRESETS  # noqa: E402
 from convlstm.scheduler import Scheduler  # noqa: E402
-from convlstm.training import settings_of  # noqa: E402
-from convlstm.ui import controls  # noqa: E402
-from convlstm.ui.forecasts import Forecasts  # noqa: E402
+from convlstm.systems import SYSTEMS, System  # noqa: E402
+from convlstm.ui.controls import CONTROLS  # noqa: E402
 from convlstm.ui.notices import Reply  # noqa: E402
 from convlstm.ui.service import Service  # noqa: E402
 from convlstm.ui.texts import TEXTS  # noqa: E402
@@ -23,6 +22,7 @@ from convlstm.ui.texts import TEXTS  # noqa: E402
 _WEB = Path(__file__).parent / "web"
 _SCRIPTS = (
     "dom.js",
+    "scenes.js",
     "controls.js",
     "curve.js",
     "stage.js",
@@ -41,10 +41,10 @@ def build_page(scheduler: Scheduler) -> gr.Blocks:
     Returns:
         The page; launch it with `LAUNCH_OPTIONS`.
     """
-    service, forecasts = Service(scheduler), Forecasts()
+    service = Service(scheduler)
 
     with gr.Blocks(title="ConvLSTM Playground", delete_cache=(600, 3600)) as demo:
-        page = _component(_server_functions(service, forecasts))
+        page = _component(_server_functions(service))
 
         async def follow(event: gr.EventData) -> AsyncIterator[Reply]:
             run_id = event._data.get("run") if isinstance(event._data, dict) else None
@@ -59,7 +59,7 @@ def build_page(scheduler: Scheduler) -> gr.Blocks:
             trigger_mode="multiple",
             api_visibility="private",
         )
-        _add_api(service, forecasts)
+        _add_api(service)
     demo.queue(api_open=False)
     return demo
 
@@ -93,19 +93,24 @@ def _component(server_functions: list[Callable]) -> gr.HTML:
         markup=(_WEB / "page.html").read_text("utf-8"),
         style=(_WEB / "page.css").read_text("utf-8"),
         texts=TEXTS,
-        controls=controls.as_props(),
-        presets={key: settings_of(preset.config) for key, preset in PRESETS.items()},
+        scenes={name: _scene(system) for name, system in SYSTEMS.items()},
     )
 
 
-def _server_functions(service: Service, forecasts: Forecasts) -> list[Callable]:
+def _scene(system: System) -> dict[str, object]:
+    """Return a system's controls and presets, as the page's script reads them."""
+    presets = {key: system.settings_of(preset.config) for key, preset in system.presets.items()}
+    return {"controls": [asdict(control) for control in CONTROLS[system.name]], "presets": presets}
+
+
+def _server_functions(service: Service) -> list[Callable]:
     """Return what the page's script calls, each with one object as its argument."""
 
     async def attach(payload: object) -> Reply:
-        return await service.attach(_get(payload, "run"), _get(payload, "query"))
+        return await service.attach(*(_get(payload, name) for name in ("run", "query", "scene")))
 
     def describe(payload: object) -> Reply:
-        return service.describe(_get(payload, "settings"))
+        return service.describe(_get(payload, "settings"), _get(payload, "scene"))
 
     async def act(payload: object) -> Reply:
         return await service.act(*(_get(payload, name) for name in ("action", "run", "settings")))
@@ -125,38 +130,26 @@ def _server_functions(service: Service, forecasts: Forecasts) -> list[Callable]:
     async def download(payload: object) -> Reply:
         return await service.download(_get(payload, "run"), _get(payload, "kind"))
 
-    async def forecast_sample(payload: object) -> Reply:
-        return await forecasts.sample(_get(payload, "sample"))
+    def draw(payload: object) -> Reply:
+        return service.draw(*(_get(payload, name) for name in ("run", "drawing", "angle")))
 
-    async def forecast_drawing(payload: object) -> Reply:
-        return await forecasts.drawing(_get(payload, "drawing"), _get(payload, "angle"))
-
-    return [
-        attach,
-        describe,
-        act,
-        look,
-        open_checkpoint,
-        download,
-        forecast_sample,
-        forecast_drawing,
-    ]
+    return [attach, describe, act, look, draw, open_checkpoint, download]
 
 
-def _add_api(service: Service, forecasts: Forecasts) -> None:
+def _add_api(service: Service) -> None:
     """Name the same requests as endpoints, for scripts and for `gradio_client`."""
 
-    async def open_run(link: dict | None = None) -> dict:
-        """Open a run; returns its id and the settings to begin with."""
-        return await service.attach(None, link)
+    async def open_run(link: dict | None = None, scene: str = "squares") -> dict:
+        """Open a run in the scene "squares" or "digits"; returns its id and settings."""
+        return await service.attach(None, link, scene)
 
     async def act(action: str, run: str, settings: dict | None = None) -> dict:
         """Train, pause, step, stop, reset or change a run."""
         return await service.act(action, run, settings)
 
-    def describe(settings: dict) -> dict:
+    def describe(settings: dict, scene: str = "squares") -> dict:
         """Check settings; returns reach, cost and link."""
-        return service.describe(settings)
+        return service.describe(settings, scene)
 
     def look(run: str, sample: int, look_ahead: int) -> dict:
         """Choose the sample a run shows and how far ahead."""
@@ -167,15 +160,11 @@ def _add_api(service: Service, forecasts: Forecasts) -> None:
         async for snapshot in service.watch(run):
             yield snapshot
 
-    async def forecast_sample(sample: int) -> dict:
-        """Continue a Moving MNIST sequence of unseen digits; returns sprites and scores."""
-        return await forecasts.sample(sample)
+    def draw(run: str, drawing: list, angle: float) -> dict:
+        """Show how a run's forecaster continues a digit of 56 x 56 grey values."""
+        return service.draw(run, drawing, angle)
 
-    async def forecast_drawing(drawing: list, angle: float) -> dict:
-        """Set 56 x 56 grey values moving and continue them; returns sprites and scores."""
-        return await forecasts.drawing(drawing, angle)
-
-    for function in (open_run, act, describe, look, forecast_sample, forecast_drawing):
+    for function in (open_run, act, describe, look, draw):
         gr.api(function, api_name=function.__name__, queue=False)
     gr.api(watch, api_name="watch", concurrency_limit=None)
 

@@ -9,20 +9,24 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from convlstm.checkpoint import read_checkpoint, resume
-from convlstm.checks import SettingError, shown
+from convlstm.checks import SettingError, check_choice, shown
 from convlstm.runs import Run
 from convlstm.safe_files import CheckpointError
 from convlstm.scheduler import ResetNeeded, Scheduler, ServerFull
-from convlstm.training import TrainConfig, Trainer, config_from, settings_of
-from convlstm.ui.links import config_of_query, link_query
+from convlstm.systems import SYSTEMS, Config, OpenedFile, System, open_file
+from convlstm.training import TrainConfig
+from convlstm.ui.links import config_of_query, link_query, scene_of_query
 from convlstm.ui.notices import Reply, refusal
 from convlstm.ui.share import make_download
 from convlstm.ui.snapshot import Viewer
 
 _log = logging.getLogger(__name__)
 
-SHIPPED = Path(__file__).parents[2] / "checkpoints" / "quick-start.safetensors"
+_CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
+SHIPPED: dict[str, Path] = {
+    "squares": _CHECKPOINTS / "quick-start.safetensors",
+    "digits": _CHECKPOINTS / "moving-mnist-compact.safetensors",
+}
 
 _UPDATE_SECONDS = 0.125  # 8 updates a second, for few viewers
 _UPDATE_SECONDS_PER_VIEWER = 0.02  # and fewer each where many watch, so that training goes on
@@ -40,47 +44,56 @@ class Service:
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
 
-    async def attach(self, run_id: object = None, query: object = None) -> Reply:
+    async def attach(
+        self, run_id: object = None, query: object = None, scene: object = "squares"
+    ) -> Reply:
         """Find a viewer's run again, or open a new one that shows the shipped checkpoint.
 
         Args:
             run_id: the id the viewer remembers, or None.
-            query: a link's settings, names and texts, or None.
+            query: a link's settings, names and texts, or None; its scene comes first.
+            scene: "squares" or "digits".
 
         Returns:
-            run (its id), settings for the controls, and a notice where there is one.
+            run (its id), scene, settings for the controls, and a notice where there is one.
         """
         notice, config = None, None
-        if query:
-            try:
+        try:
+            if query:
+                scene = scene_of_query(_texts(query))
+            system = SYSTEMS[check_choice("scene", scene, SYSTEMS)]
+            if query:
                 config = config_of_query(_texts(query))
-            except SettingError as error:
-                notice = refusal(error)
+        except SettingError as error:
+            notice = refusal(error)
+            system = SYSTEMS.get(scene if isinstance(scene, str) else "", SYSTEMS["squares"])
         run = self._scheduler.get(run_id)
+        if run is not None and run.system is not system:
+            run, run_id = None, None
         if run is None:
             if run_id is not None and notice is None:
                 notice = {"key": "restarted"}
             try:
-                run = await self._open()
+                run = await self._open(system)
             except ServerFull as error:
                 return {"notice": {"key": "full", "text": str(error)}}
         if config is None:
-            config = TrainConfig() if run.shipped else run.config
+            config = system.default if run.shipped else run.config
         self._scheduler.watch(run)
-        return {"run": run.id, "settings": settings_of(config), "notice": notice}
+        settings = system.settings_of(config)
+        return {"run": run.id, "scene": system.name, "settings": settings, "notice": notice}
 
-    def describe(self, settings: object) -> Reply:
+    def describe(self, settings: object, scene: object = "squares") -> Reply:
         """Check settings and say what they mean: reach, cost, and the link that holds them."""
         try:
-            config = config_from(settings)
+            system = SYSTEMS[check_choice("scene", scene, SYSTEMS)]
+            config = system.configure(settings, system.default)
             cost = self._scheduler.check(config)
         except SettingError as error:
             return {"notice": refusal(error)}
         return {
-            "reach": config.model.reach,
-            "speed": config.scene.speed,
+            **_reach(config),
             "seconds": cost.run_seconds,
-            "epochSeconds": cost.epoch_seconds,
             "mib": cost.memory_mib,
             "link": link_query(config),
         }
@@ -127,11 +140,29 @@ class Service:
             return {"notice": refusal(error)}
         return {}
 
+    def draw(self, run_id: object, drawing: object, angle: object) -> Reply:
+        """Set a drawn digit moving, and show how a run's forecaster continues it.
+
+        Args:
+            run_id: a run of the scene "digits".
+            drawing: 56 x 56 grey values, row by row, 0 to 255.
+            angle: its direction in degrees, 0 to the right and 90 downwards.
+        """
+        run = self._scheduler.get(run_id)
+        if run is None:
+            return {"notice": {"key": "lost"}}
+        try:
+            self._scheduler.draw(run, drawing, angle)
+        except SettingError as error:
+            return {"notice": refusal(error)}
+        return {}
+
     async def watch(self, run_id: object) -> AsyncIterator[Reply]:
         """Yield snapshots of a run: when something changed, and as a sign of life."""
         run = self._scheduler.get(run_id)
         if run is None:
-            yield {"notice": {"key": "lost"}}
+            lost = {"run": run_id} if isinstance(run_id, str) else {}
+            yield {**lost, "notice": {"key": "lost"}}
             return
         viewer, version, beat = Viewer(run), -1, 0
         clock = asyncio.get_running_loop().time
@@ -150,15 +181,17 @@ class Service:
         if run is None:
             return {"notice": {"key": "lost"}}
         try:
-            checkpoint = await asyncio.to_thread(read_checkpoint, path)
-            self._scheduler.check(checkpoint.config)
-            device = self._scheduler.device
-            await _done(self._scheduler.replace(run, lambda: resume(checkpoint, device)))
+            opened = await asyncio.to_thread(open_file, path)
+            if opened.system is not run.system:
+                return {"notice": {"key": f"file of {opened.system.name}"}}
+            self._scheduler.check(opened.work)
+            await _done(self._replace(run, opened))
         except SettingError as error:
             return {"notice": refusal(error)}
         except CheckpointError as error:
             return {"notice": {"key": "checkpoint", "text": str(error)}}
-        return {"settings": settings_of(run.config), "notice": {"key": "opened"}}
+        settings = run.system.settings_of(run.config)
+        return {"settings": settings, "notice": {"key": "opened"}}
 
     async def download(self, run_id: object, kind: object) -> Reply:
         """Make one of a run's files: `checkpoint`, `pictures`, `losses` or `script`.
@@ -171,23 +204,38 @@ class Service:
             return {"notice": {"key": "lost"}}
         return await make_download(self._scheduler, run, kind)
 
-    async def _open(self) -> Run:
+    async def _open(self, system: System) -> Run:
         device = self._scheduler.device
         try:
-            checkpoint = await asyncio.to_thread(read_checkpoint, SHIPPED)
+            opened = await asyncio.to_thread(open_file, SHIPPED[system.name])
             return await _done(
-                self._scheduler.open(lambda: resume(checkpoint, device), shipped=True)
+                self._scheduler.open(lambda: opened.make_trainer(device), shipped=True)
             )
         except CheckpointError as error:
             # A missing or foreign file costs the first picture, not the page.
             _log.warning("no shipped checkpoint: %s", error)
-            return await _done(self._scheduler.open(lambda: Trainer(TrainConfig(), device)))
+            return await _done(
+                self._scheduler.open(lambda: system.make_trainer(system.default, device))
+            )
+
+    def _replace(self, run: Run, opened: OpenedFile) -> object:
+        device = self._scheduler.device
+        return self._scheduler.replace(
+            run, lambda: opened.make_trainer(device), shipped=opened.is_model
+        )
 
     async def _change(self, run: Run, settings: object) -> None:
-        config = config_from(settings)
+        config = run.system.configure(settings, run.system.default)
         self._scheduler.check(config)
         if run.state in ("training", "waiting", "paused"):
             self._scheduler.adjust(run, config)
+
+
+def _reach(config: Config) -> dict[str, float]:
+    """Say how far a predictor sees; forecasters see further than anything here moves."""
+    if not isinstance(config, TrainConfig):
+        return {}
+    return {"reach": config.model.reach, "speed": config.scene.speed}
 
 
 def _texts(query: object) -> Mapping[str, str]:

@@ -6,10 +6,13 @@ import io
 import zipfile
 
 from convlstm.checks import shown
+from convlstm.forecast_render import forecast_losses_csv, forecast_outputs
+from convlstm.forecast_view import ForecastPicture
 from convlstm.render import article_outputs, losses_csv
 from convlstm.runs import Run
 from convlstm.scheduler import Scheduler
 from convlstm.script import training_script
+from convlstm.systems import SQUARES
 
 
 async def make_download(scheduler: Scheduler, run: Run, kind: object) -> dict[str, object]:
@@ -18,17 +21,17 @@ async def make_download(scheduler: Scheduler, run: Run, kind: object) -> dict[st
     Args:
         scheduler: owns the run.
         run: the run.
-        kind: "checkpoint", "pictures", "losses" or "script".
+        kind: "checkpoint", "pictures", "losses", or "script" (of squares).
 
     Returns:
         name and content (base64), or a notice.
     """
     if kind == "checkpoint":
-        name = "convlstm.safetensors"
+        name = "convlstm.safetensors" if run.system is SQUARES else "forecaster.safetensors"
         content = await asyncio.wrap_future(scheduler.save(run))
     elif kind == "losses":
-        name, content = "losses.csv", losses_csv(run.trainer.records[: run.steps_done]).encode()
-    elif kind == "script":
+        name, content = "losses.csv", _losses(run).encode()
+    elif kind == "script" and run.system is SQUARES:
         name, content = "train_convlstm.py", training_script(run.config).encode()
     elif kind == "pictures":
         if run.picture is None:
@@ -39,14 +42,19 @@ async def make_download(scheduler: Scheduler, run: Run, kind: object) -> dict[st
     return {"name": name, "content": base64.b64encode(content).decode()}
 
 
+def _losses(run: Run) -> str:
+    if run.system is SQUARES:
+        return losses_csv(run.trainer.records[: run.steps_done])
+    return forecast_losses_csv(list(run.trainer.history))
+
+
 def _pictures(run: Run) -> bytes:
     picture = run.picture
-    files = article_outputs(
-        picture.context,
-        picture.truth[0],
-        picture.predicted[0],
-        run.trainer.records[: run.steps_done],
-    )
+    if isinstance(picture, ForecastPicture):
+        files = forecast_outputs(picture)
+    else:
+        records = run.trainer.records[: run.steps_done]
+        files = article_outputs(picture.context, picture.truth[0], picture.predicted[0], records)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():

@@ -6,6 +6,7 @@ languages have the same keys and places, and that each setting, preset, state an
 
 from convlstm.checks import RULES
 from convlstm.presets import PRESETS
+from convlstm.ui import digits_texts
 
 ENGLISH: dict[str, str] = {
     # The bar
@@ -28,7 +29,7 @@ ENGLISH: dict[str, str] = {
     "state finished": "finished",
     "state diverged": "diverged",
     "state failed": "failed",
-    "state shipped": "a model trained earlier, on a sample it never saw: press Train for your own",
+    "state shipped": "trained earlier, shown on unseen data: press Train for your own",
     "reason unwatched": "nobody watched",
     "reason budget": "its computing time is used up",
     "advice diverged": "Training diverged; the last good weights were kept. Try a lower learning "
@@ -36,35 +37,9 @@ ENGLISH: dict[str, str] = {
     "advice failed": "Something broke in this run: {reason}. Reset begins anew.",
     "advice black": "The prediction is all black: a low error, and nothing learnt. Train longer or "
     "raise the learning rate.",
-    # Moving MNIST
     "scenes": "what moves",
     "scene squares": "Moving squares",
     "scene digits": "Moving MNIST",
-    "digits title": "Ten frames from ten",
-    "digits subtitle": "handwritten digits it has never seen, continued on its own output",
-    "row input": "Input",
-    "row truth": "Truth",
-    "row prediction": "Prediction",
-    "row error": "Error",
-    "your digit": "your digit",
-    "forecast model": "model",
-    "forecast MSE": "MSE a frame",
-    "forecast baselines": "copy-last {copy}, black frame {black}",
-    "forecast about": "A forecaster of {parameters} parameters, trained on {sequences} sequences "
-    "beforehand. Scores are of this sequence alone.",
-    "lead title": "SSIM by lead time",
-    "draw title": "Draw a digit",
-    "draw hint": "Draw with the mouse or a finger. It starts in the middle; the model sees ten "
-    "frames and continues them.",
-    "draw pad": "drawing area",
-    "draw go": "Set it moving",
-    "draw clear": "Clear",
-    "direction": "Direction",
-    "name drawing": "The drawing",
-    "name angle": "The direction",
-    "name sample": "The sample",
-    "notice draw first": "There is nothing to continue yet: draw a digit first.",
-    "notice no forecaster": "This server has no Moving MNIST forecaster. {text}",
     # The panel
     "preset": "preset",
     "scene": "Scene",
@@ -252,6 +227,7 @@ ENGLISH: dict[str, str] = {
     **{f"sentence {key}": preset.sentence for key, preset in PRESETS.items()},
     # The page formats no numbers inside rules, so {low:g} becomes {low}.
     **{f"rule {key}": rule.replace(":g}", "}") for key, rule in RULES.items()},
+    **digits_texts.ENGLISH,
 }
 
 CHINESE: dict[str, str] = {
@@ -284,30 +260,6 @@ CHINESE: dict[str, str] = {
     "scenes": "运动的对象",
     "scene squares": "移动方块",
     "scene digits": "移动数字",
-    "digits title": "由十帧预测十帧",
-    "digits subtitle": "从未见过的手写数字，依靠自己的输出继续",
-    "row input": "输入",
-    "row truth": "真值",
-    "row prediction": "预测",
-    "row error": "误差",
-    "your digit": "你画的数字",
-    "forecast model": "模型",
-    "forecast MSE": "每帧 MSE",
-    "forecast baselines": "复制末帧 {copy}，全黑帧 {black}",
-    "forecast about": "预测网络有 {parameters} 个参数，事先用 {sequences} 个序列训练。"
-    "得分只属于这一个序列。",
-    "lead title": "各预测步的 SSIM",
-    "draw title": "画一个数字",
-    "draw hint": "用鼠标或手指画。它从中间出发；模型看十帧，然后继续。",
-    "draw pad": "绘图区",
-    "draw go": "让它动起来",
-    "draw clear": "清除",
-    "direction": "方向",
-    "name drawing": "图画",
-    "name angle": "方向",
-    "name sample": "样本",
-    "notice draw first": "还没有可以继续的内容：请先画一个数字。",
-    "notice no forecaster": "这台服务器没有移动数字的预测网络。{text}",
     "preset": "预设",
     "scene": "场景",
     "model": "模型",
@@ -494,6 +446,7 @@ CHINESE: dict[str, str] = {
     "rule multiple": "必须是 {divisor} 的倍数",
     "rule power of two": "必须是 1、2、4 或 8",
     "rule needs multiscale": "必须配合 multiscale 网络",
+    "rule needs digits": "只适用于手写数字的场景",
     "rule odd": "必须是奇数：1、3、5 或 7",
     "rule needs layers": "需要至少 2 层",
     "rule third of canvas": "最多 {high}，即画布的三分之一",
@@ -501,6 +454,7 @@ CHINESE: dict[str, str] = {
     "rule unknown": "不是一个设置；可用的设置有 {choices}",
     "rule mapping": "必须是一组设置",
     "rule budget": "最多 {high}：{cost} 超过了本机 {limit} 的上限",
+    **digits_texts.CHINESE,
 }
 
 TEXTS: dict[str, dict[str, str]] = {"en": ENGLISH, "zh": CHINESE}

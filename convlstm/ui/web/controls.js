@@ -1,28 +1,28 @@
-// The panel: one control for each entry of props.controls, made of the browser's own inputs.
-const settings = {};
+// The panel: one control for each of the scene's, made of the browser's own inputs.
 const inputs = {};
 
 function buildControls() {
   const groups = $(".groups");
+  groups.replaceChildren();
+  for (const name of Object.keys(inputs)) delete inputs[name];
   for (const name of ["scene", "model", "training"]) {
     const group = make("fieldset", { class: `group ${name}` }, make("legend", { "data-text": name }));
-    const more = make("details", { class: "more" }, make("summary", { "data-text": `more ${name}` }));
-    for (const control of props.controls.filter((c) => c.group === name)) {
+    const more = make("details", { class: "more" }, make("summary", { "data-text": sceneKey(`more ${name}`) }));
+    for (const control of here.controls.filter((c) => c.group === name)) {
       (control.more ? more : group).append(buildControl(control));
     }
     group.append(...(name === "model" ? [make("p", { class: "hint reach" })] : []), more);
     groups.append(group);
   }
   const menu = $("[data-do=preset]");
-  for (const key of Object.keys(props.presets)) menu.append(make("option", { value: key }));
-  menu.append(make("option", { value: "" }));
+  menu.replaceChildren(...[...Object.keys(here.presets), ""].map((value) => make("option", { value })));
 }
 
 function buildControl(control) {
   const { name, kind } = control;
   const row = make("div", { class: `control ${kind}`, "data-name": name });
-  const label = make("span", { class: "name", "data-text": `name ${name}`, id: `cp-name-${name}` });
-  const help = make("span", { class: "help", role: "tooltip", id: `cp-help-${name}`, "data-text": `help ${name}` });
+  const label = make("span", { class: "name", "data-text": sceneKey(`name ${name}`), id: `cp-name-${name}` });
+  const help = make("span", { class: "help", role: "tooltip", id: `cp-help-${name}`, "data-text": sceneKey(`help ${name}`) });
   const described = { "aria-labelledby": `cp-name-${name}`, "aria-describedby": `cp-help-${name}` };
   if (kind === "choice") {
     const options = make("span", { class: "options", role: "radiogroup", ...described });
@@ -75,7 +75,7 @@ function toSlider(control, value) {
 }
 
 function setSetting(name, value, announce = true) {
-  settings[name] = value;
+  here.settings[name] = value;
   showSetting(name);
   showPreset();
   describeSoon();
@@ -83,15 +83,15 @@ function setSetting(name, value, announce = true) {
 }
 
 function showSettings(values) {
-  Object.assign(settings, values);
-  for (const control of props.controls) showSetting(control.name);
+  Object.assign(here.settings, values);
+  for (const control of here.controls) showSetting(control.name);
   showPreset();
   describeSoon();
 }
 
 function showSetting(name) {
-  const control = props.controls.find((c) => c.name === name);
-  const value = settings[name];
+  const control = here.controls.find((c) => c.name === name);
+  const value = here.settings[name];
   if (!control) return;
   if (control.kind === "choice") {
     for (const input of $$("input", inputs[name])) input.checked = input.value === String(value);
@@ -112,10 +112,10 @@ function showSetting(name) {
 // The preset whose settings these are, or "your own settings".
 function presetOf(values) {
   const same = (preset) => Object.entries(preset).every(([name, value]) => values[name] === value);
-  return Object.keys(props.presets).find((key) => same(props.presets[key])) ?? "";
+  return Object.keys(here.presets).find((key) => same(here.presets[key])) ?? "";
 }
 function showPreset() {
-  const key = presetOf(settings);
+  const key = presetOf(here.settings);
   const menu = $("[data-do=preset]");
   menu.value = key;
   for (const option of $$("option", menu)) {
@@ -127,16 +127,16 @@ function showPreset() {
 
 // What the settings mean, asked of the engine when they have rested for a moment.
 let describing = 0;
-let description = null;
 function describeSoon() {
   clearTimeout(describing);
+  const scene = here;
   describing = setTimeout(async () => {
-    description = await ask("describe", { settings });
-    showDescription();
+    scene.description = await ask("describe", { settings: scene.settings, scene: scene.name });
+    if (scene === here) showDescription();
   }, 120);
 }
 function showDescription() {
-  const reach = $(".reach"), cost = $(".cost");
+  const reach = $(".reach"), cost = $(".cost"), { description } = here;
   if (!description) return;
   const refusal = description.notice;
   for (const row of $$(".control")) row.classList.toggle("refused", refusal?.name === row.dataset.name);
@@ -146,10 +146,12 @@ function showDescription() {
     cost.classList.add("bad");
     return;
   }
-  const enough = description.reach >= description.speed;
-  setText(reach, text(enough ? "reach enough" : "reach short", description));
-  reach.classList.toggle("good", enough);
-  reach.classList.toggle("bad", !enough);
+  if (description.reach !== undefined) {
+    const enough = description.reach >= description.speed;
+    setText(reach, text(enough ? "reach enough" : "reach short", description));
+    reach.classList.toggle("good", enough);
+    reach.classList.toggle("bad", !enough);
+  }
   cost.classList.remove("bad");
   setText(cost, text("cost", { time: duration(description.seconds), mib: Math.round(description.mib) }));
   $("[data-link]").value = `${location.origin}${location.pathname}?${description.link}`;

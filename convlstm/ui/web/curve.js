@@ -1,4 +1,4 @@
-// The loss over a logarithmic axis, and the SSIM by lead time: drawn as SVG, from scratch each time.
+// The error over the run, and the SSIM by lead time: drawn as SVG, from scratch each time.
 const NS = "http://www.w3.org/2000/svg";
 
 function shape(tag, attributes, content) {
@@ -15,6 +15,22 @@ function points(packed) {
   return packed.split(";").filter(Boolean).map((pair) => pair.split(" ").map(Number));
 }
 
+// Whole decades, at least 0.0001 to 0.1, so that the axis rarely moves. The held-out curve decides
+// how low: a lucky batch, with no square at a wall, would stretch the axis for nothing.
+function logarithmicAxis(train, heldOut) {
+  const held = heldOut.map(([, value]) => value).filter((value) => value > 0);
+  const all = [...train, ...heldOut].map(([, value]) => value).filter(Number.isFinite);
+  const lowest = Math.max(-7, Math.min(-4, Math.floor(Math.log10(Math.min(...held, 1)))));
+  const highest = Math.min(3, Math.max(-1, Math.ceil(Math.log10(Math.max(...all, 1e-9)))));
+  const ticks = Array.from({ length: highest - lowest + 1 }, (_, i) => Number((10 ** (lowest + i)).toPrecision(1)));
+  return { ticks, place: (value) => (Math.log10(Math.max(value, 1e-12)) - lowest) / (highest - lowest) };
+}
+
+// From nothing to a little over the copied last frame: all that happens happens in between.
+function linearAxis() {
+  return { ticks: [0, 100, 200, 300], place: (value) => value / 320 };
+}
+
 function drawCurve(snapshot) {
   const svg = $("svg.curve");
   const { width, height } = svg.getBoundingClientRect();
@@ -23,24 +39,18 @@ function drawCurve(snapshot) {
   const train = points(curve.train), heldOut = points(curve.heldOut);
   const left = 3.6 * typeSize(), right = width - 14, top = 12, bottom = height - 2 * typeSize();
 
-  // Whole decades, at least 0.0001 to 0.1, so that the axis rarely moves. The held-out curve decides
-  // how low: a lucky batch, with no square at a wall, would stretch the axis for nothing.
-  const held = heldOut.map(([, value]) => value).filter((value) => value > 0);
-  const all = [...train, ...heldOut].map(([, value]) => value).filter(Number.isFinite);
-  const lowest = Math.max(-7, Math.min(-4, Math.floor(Math.log10(Math.min(...held, 1)))));
-  const highest = Math.min(3, Math.max(-1, Math.ceil(Math.log10(Math.max(...all, 1e-9)))));
+  const axis = (here.name === "squares" ? logarithmicAxis : linearAxis)(train, heldOut);
   const x = (step) => left + ((right - left) * step) / curve.steps;
-  const y = (value) => {
-    const place = (Math.log10(Math.max(value, 1e-12)) - lowest) / (highest - lowest);
-    return bottom - (bottom - top) * Math.min(1, Math.max(0, place));
-  };
+  const y = (value) => bottom - (bottom - top) * Math.min(1, Math.max(0, axis.place(value)));
   const nodes = [];
-  for (let power = lowest; power <= highest; power += 1) {
-    nodes.push(shape("line", { class: "grid", x1: left, x2: right, y1: y(10 ** power), y2: y(10 ** power) }));
-    nodes.push(shape("text", { class: "tick", x: left - 7, y: y(10 ** power) + 4, "text-anchor": "end" }, power < -4 ? `1e${power}` : String(Number((10 ** power).toPrecision(1)))));
+  for (const value of axis.ticks) {
+    nodes.push(shape("line", { class: "grid", x1: left, x2: right, y1: y(value), y2: y(value) }));
+    nodes.push(shape("text", { class: "tick", x: left - 7, y: y(value) + 4, "text-anchor": "end" }, value && value < 1e-4 ? value.toExponential(0) : String(value)));
   }
-  nodes.push(shape("text", { class: "tick", x: right, y: height - 6, "text-anchor": "end" }, text("epoch axis", { n: curve.epochs })));
+  const end = snapshot.epochs ? text("epoch axis", { n: snapshot.epochs }) : text("step axis", { n: curve.steps.toLocaleString(language) });
+  nodes.push(shape("text", { class: "tick", x: right, y: height - 6, "text-anchor": "end" }, end));
   nodes.push(shape("text", { class: "tick", x: left, y: height - 6 }, "0"));
+  if (!train.length) nodes.push(shape("text", { class: "empty", x: (left + right) / 2, y: (top + bottom) / 2, "text-anchor": "middle" }, text("curve empty")));
   if (scores) {
     for (const [kind, value] of [["copy-last", scores.copyLast.mse], ["black", scores.black.mse]]) {
       nodes.push(shape("line", { class: `baseline ${kind}`, x1: left, x2: right, y1: y(value), y2: y(value) }));
@@ -49,7 +59,7 @@ function drawCurve(snapshot) {
   for (const [step, name, old, now] of curve.marks) {
     nodes.push(shape("line", { class: "mark", x1: x(step), x2: x(step), y1: top, y2: bottom }));
     const late = x(step) > (left + right) * 0.7;
-    nodes.push(shape("text", { class: "mark-text", x: x(step) + (late ? -5 : 5), y: top + 8, "text-anchor": late ? "end" : "start" }, `${text(`name ${name}`)} ${old} → ${now}`));
+    nodes.push(shape("text", { class: "mark-text", x: x(step) + (late ? -5 : 5), y: top + 8, "text-anchor": late ? "end" : "start" }, `${text(sceneKey(`name ${name}`))} ${old} → ${now}`));
   }
   const path = (list) => list.map(([step, value], i) => `${i ? "L" : "M"}${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join("");
   nodes.push(shape("path", { class: "train", d: path(train) }));
@@ -62,8 +72,8 @@ function drawLeadTimes(svg, picture) {
   const { width, height } = svg.getBoundingClientRect();
   if (!picture || width < 80 || height < 50) return;
   const left = 2.6 * typeSize(), right = width - 10, top = 10, bottom = height - 2.4 * typeSize();
-  const model = picture.scores.map((s) => s.ssim);
-  const lowest = Math.min(0.9, Math.floor(10 * Math.min(...model, ...picture.copyLast, ...picture.black)) / 10);
+  const [model, copyLast, black] = [picture.scores, picture.copyLast, picture.black].map((list) => list.map((s) => s.ssim));
+  const lowest = Math.min(0.9, Math.floor(10 * Math.min(...model, ...copyLast, ...black)) / 10);
   const x = (lead) => left + ((right - left) * (lead - 0.5)) / picture.farthest;
   const y = (ssim) => bottom - ((bottom - top) * (ssim - lowest)) / (1 - lowest);
   const nodes = [];
@@ -80,8 +90,8 @@ function drawLeadTimes(svg, picture) {
     const d = list.map((ssim, i) => `M${x(i + 1) - half} ${y(ssim)}H${x(i + 1) + half}`).join("");
     nodes.push(shape("path", { class: `baseline ${kind}`, d }));
   };
-  line("copy-last", picture.copyLast);
-  line("black", picture.black);
+  line("copy-last", copyLast);
+  line("black", black);
   nodes.push(shape("path", { class: "held-out", d: model.map((ssim, i) => `${i ? "L" : "M"}${x(i + 1)} ${y(ssim)}`).join("") }));
   model.forEach((ssim, i) => nodes.push(shape("circle", { class: "held-out", cx: x(i + 1), cy: y(ssim), r: 4 })));
   svg.replaceChildren(...nodes);

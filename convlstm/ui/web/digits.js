@@ -1,47 +1,27 @@
 // Moving MNIST: ten frames that the model saw, the ten that followed, and its forecast of them.
 const ROWS = ["input", "truth", "prediction", "error"];
 const PAD = 56; // px of a drawing that are sent
-const PLAYED = 256; // px on the screen
-let forecast = null; // {reply, input, truth, prediction}: arrays of Uint8ClampedArray
-let forecasting = 0; // the newest request; older answers are thrown away
+const PLAYED = 128; // px on the screen
+let forecast = null; // {picture, input, truth, prediction}: arrays of Uint8ClampedArray
 let playing = 0, played = false, playedFrame = 0; // played: it starts by itself only once
 
-function openScene(name) {
-  for (const tab of $$("[data-scene]")) tab.setAttribute("aria-selected", String(tab.dataset.scene === name));
-  $(".columns").hidden = name !== "squares";
-  $(".digits").hidden = name !== "digits";
-  element.dataset.scene = name;
-  if (name === "digits" && !forecast) showSample(0);
-  if (name === "digits") drawForecast();
-  else if (snapshot) { showSnapshot(); drawStage(); }
-}
-
-async function showForecast(request) {
-  const number = (forecasting += 1);
-  $(".forecast").setAttribute("aria-busy", "true");
-  const reply = await request;
-  if (number !== forecasting) return;
-  $(".forecast").removeAttribute("aria-busy");
-  if (reply.notice) return showNotice(reply.notice);
-  showNotice(null);
-  const all = await greyFrames(reply.sprites, reply.canvas), seen = reply.context;
+async function showForecast(picture) {
+  if (!picture || forecast?.picture.sprites === picture.sprites) return;
+  const all = await greyFrames(picture.sprites, picture.canvas), seen = picture.context;
   const later = (all.length - seen) / 2;
-  forecast = { reply, input: all.slice(0, seen), truth: all.slice(seen, seen + later), prediction: all.slice(seen + later) };
-  playedFrame = 0;
+  forecast = { picture, input: all.slice(0, seen), truth: all.slice(seen, seen + later), prediction: all.slice(seen + later) };
   if (!played && !matchMedia("(prefers-reduced-motion: reduce)").matches) playForecast();
   drawForecast();
 }
 
-const showSample = (sample) => showForecast(ask("forecast_sample", { sample }));
-
 function turnForecast(by) {
-  const { sample = 0, samples = 20 } = forecast?.reply ?? {};
-  showSample((sample + by + samples) % samples);
+  const picture = here.snapshot?.picture;
+  if (picture) look(((picture.sample ?? 0) + by + picture.samples) % picture.samples, 1);
 }
 
 function drawForecast() {
-  if (!forecast || $(".digits").hidden) return;
-  const { reply } = forecast, size = reply.canvas, whole = [0, 0, size];
+  if (!forecast || here.name !== "digits") return;
+  const { picture } = forecast, size = picture.canvas, whole = [0, 0, size];
   const rows = $(".forecast-rows");
   if (!rows.children.length) {
     for (const name of ROWS) rows.append(make("h3", { class: name }), make("div", { class: "row-frames", role: "list" }));
@@ -56,36 +36,58 @@ function drawForecast() {
       const canvas = $("canvas", list.children[i]);
       paint(canvas, frame, size, whole, THUMBNAIL, name === "error" ? forecast.truth[i] : undefined);
       const when = name === "input" ? (i + 1 === shown.length ? "t" : `t − ${shown.length - 1 - i}`) : `t + ${i + 1}`;
-      canvas.setAttribute("aria-label", `${text(`row ${name}`)}, ${when}${name === "prediction" ? `, SSIM ${reply.scores[i].ssim.toFixed(3)}` : ""}`);
+      canvas.setAttribute("aria-label", `${text(`row ${name}`)}, ${when}${name === "prediction" ? `, SSIM ${picture.scores[i].ssim.toFixed(3)}` : ""}`);
     });
   });
   const mean = (list, what) => list.reduce((sum, s) => sum + s[what], 0) / list.length;
-  const put = (name, digits) => {
-    setText($(`[data-forecast=${name}]`), mean(reply.scores, name).toFixed(digits));
-    const note = $(`[data-forecast-note=${name}]`);
-    setText(note, text("forecast baselines", { copy: mean(reply.copyLast, name).toFixed(digits), black: mean(reply.black, name).toFixed(digits) }));
-  };
-  put("ssim", 3);
-  put("mse", 1);
-  setText($(".forecast-name"), reply.sample === undefined ? text("your digit") : text("sample", { n: reply.sample + 1, of: reply.samples }));
-  setText($(".forecast-about"), text("forecast about", { parameters: reply.parameters.toLocaleString(language), sequences: (reply.sequences ?? 0).toLocaleString(language) }));
-  const ssims = (list) => list.map((s) => s.ssim);
-  drawLeadTimes($("svg.forecast-lead"), { scores: reply.scores, copyLast: ssims(reply.copyLast), black: ssims(reply.black), farthest: reply.scores.length });
+  for (const [name, digits] of [["ssim", 3], ["mse", 1]]) {
+    const [own, copy, black] = [picture.scores, picture.copyLast, picture.black].map((list) => mean(list, name));
+    setText($(`[data-forecast=${name}]`), own.toFixed(digits));
+    const good = name === "ssim" ? own > Math.max(copy, black) : own < Math.min(copy, black);
+    showBaselines($(`[data-forecast-note=${name}]`), [copy, black].map((value) => value.toFixed(digits)), good);
+  }
+  setText($(".forecast-name"), picture.sample === null ? text("your digit") : text("sample", { n: picture.sample + 1, of: picture.samples }));
+  drawLeadTimes($("svg.forecast-lead"), picture);
   drawPlayed();
+}
+
+function showBaselines(note, [copy, black], good) {
+  const lines = [text("forecast copy", { value: copy }), text("forecast black", { value: black })];
+  if (note.innerText !== lines.join("\n")) note.replaceChildren(lines[0], make("br"), lines[1]);
+  note.classList.toggle("good", good);
+}
+
+// The scores on the validation set, and what the model has seen.
+function showValidation(snapshot) {
+  const { scores } = snapshot;
+  for (const [name, digits] of [["ssim", 3], ["mse", 1]]) {
+    const note = $(`[data-validation-note=${name}]`);
+    setText($(`[data-validation=${name}]`), scores ? scores.model[name].toFixed(digits) : "–");
+    if (!scores) {
+      note.classList.remove("good");
+      setText(note, text(snapshot.shipped ? "press train" : "no validation"));
+      continue;
+    }
+    const [own, copy, black] = [scores.model, scores.copyLast, scores.black].map((s) => s[name]);
+    const good = name === "ssim" ? own > Math.max(copy, black) : own < Math.min(copy, black);
+    showBaselines(note, [copy, black].map((value) => value.toFixed(digits)), good);
+  }
+  const counts = { parameters: snapshot.parameters.toLocaleString(language), sequences: snapshot.sequences.toLocaleString(language) };
+  setText($(".forecast-about"), text("forecast about", counts));
 }
 
 // Truth, prediction and error side by side, moving: the frames seen, then those to come.
 function drawPlayed() {
   if (!forecast) return;
-  const { input, truth, prediction, reply } = forecast, lead = playedFrame - input.length;
+  const { input, truth, prediction, picture } = forecast, lead = playedFrame - input.length;
   const real = lead < 0 ? input[playedFrame] : truth[lead], guess = lead < 0 ? real : prediction[lead];
-  const whole = [0, 0, reply.canvas];
-  paint($(".played.truth canvas"), real, reply.canvas, whole, PLAYED);
-  paint($(".played.prediction canvas"), guess, reply.canvas, whole, PLAYED);
-  paint($(".played.error canvas"), guess, reply.canvas, whole, PLAYED, real);
+  const whole = [0, 0, picture.canvas];
+  paint($(".played.truth canvas"), real, picture.canvas, whole, PLAYED);
+  paint($(".played.prediction canvas"), guess, picture.canvas, whole, PLAYED);
+  paint($(".played.error canvas"), guess, picture.canvas, whole, PLAYED, real);
   const when = lead < 0 ? (lead === -1 ? "t" : `t − ${-1 - lead}`) : `t + ${lead + 1}`;
   setText($(".played-when"), lead < 0 ? `${when}, ${text("seen")}` : when);
-  setText($(".played-ssim"), lead < 0 ? "" : `SSIM ${reply.scores[lead].ssim.toFixed(3)}`);
+  setText($(".played-ssim"), lead < 0 ? "" : `SSIM ${picture.scores[lead].ssim.toFixed(3)}`);
   $$(".row-frames").forEach((list, n) => [...list.children].forEach((figure, i) => figure.classList.toggle("now", n ? i === lead : i === playedFrame)));
 }
 
@@ -97,7 +99,7 @@ function playForecast() {
     playing = 0;
   } else {
     playing = setInterval(() => {
-      if (!forecast || $(".digits").hidden) return;
+      if (!forecast || here.name !== "digits") return;
       playedFrame = (playedFrame + 1) % (forecast.input.length + forecast.truth.length);
       drawPlayed();
     }, 200);
@@ -141,7 +143,7 @@ function clearPad() {
   ink.fillRect(0, 0, pad.width, pad.height);
 }
 
-function sendDrawing() {
+async function sendDrawing() {
   const small = make("canvas");
   small.width = small.height = PAD;
   const ink = small.getContext("2d");
@@ -149,7 +151,10 @@ function sendDrawing() {
   const rgba = ink.getImageData(0, 0, PAD, PAD).data;
   const drawing = Array.from({ length: PAD * PAD }, (_, i) => rgba[4 * i]);
   if (Math.max(...drawing) < 64) return showNotice({ key: "draw first" });
-  return showForecast(ask("forecast_drawing", { drawing, angle: Number($("[data-do=angle]").value) }));
+  playedFrame = 0;
+  const reply = await ask("draw", { run: here.run, drawing, angle: Number($("[data-do=angle]").value) });
+  if (reply.notice?.key === "lost") return attach(here, null);
+  showNotice(reply.notice ?? null);
 }
 
 function showAngle() {

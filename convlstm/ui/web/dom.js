@@ -41,7 +41,7 @@ function duration(seconds) {
 
 // Everything marked in the markup with a text's key.
 function wordPage() {
-  for (const node of $$("[data-text]")) setText(node, text(node.dataset.text));
+  for (const node of $$("[data-text]")) setText(node, text(sceneKey(node.dataset.text)));
   for (const node of $$("[data-label]")) node.setAttribute("aria-label", text(node.dataset.label));
   for (const node of $$("[data-title]")) node.title = text(node.dataset.title);
   for (const node of $$("[data-lang-mark]")) node.classList.toggle("on", node.dataset.langMark === language);

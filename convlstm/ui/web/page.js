@@ -1,9 +1,4 @@
 // The page: what a viewer does goes to the server, what the server knows comes back as snapshots.
-let runId = recall("run");
-let snapshot = null;
-let heard = Date.now(); // when the server last sent a sign of life
-let following = null; // the run whose stream is open
-
 async function ask(name, payload) {
   const offline = { notice: { key: "offline" } };
   try {
@@ -13,53 +8,65 @@ async function ask(name, payload) {
   }
 }
 
-async function attach(withLink) {
-  const query = withLink ? Object.fromEntries([...new URLSearchParams(location.search)].filter(([key]) => !key.startsWith("__") && key !== "view")) : {};
-  const reply = await ask("attach", { run: runId, query: Object.keys(query).length ? query : null });
+// Find a scene's run again, or open one; a link's query brings settings.
+async function attach(scene, query) {
+  const first = !scene.attached;
+  const reply = await ask("attach", { run: scene.run, query, scene: scene.name });
   if (reply.run) {
-    runId = reply.run;
-    remember("run", runId);
-    if (withLink || reply.notice?.key === "restarted") showSettings(reply.settings);
-    follow();
+    scene.run = reply.run;
+    scene.attached = true;
+    remember(`run-${scene.name}`, scene.run);
+    if (first || reply.notice?.key === "restarted") {
+      Object.assign(scene.settings, reply.settings);
+      if (scene === here) showSettings({});
+    }
+    scene.heard = Date.now();
+    trigger("follow", { run: scene.run });
   }
   if (reply.notice) showNotice(reply.notice);
 }
 
-function follow() {
-  heard = Date.now();
-  following = runId;
-  trigger("follow", { run: runId });
+function linkQuery() {
+  const query = Object.fromEntries([...new URLSearchParams(location.search)].filter(([key]) => !key.startsWith("__") && key !== "view"));
+  return Object.keys(query).length ? query : null;
 }
 
 // A stream that fell silent (sleeping laptop, lost network, server gone) is asked for again.
 const SILENCE = 7000;
 setInterval(() => {
-  if (runId && Date.now() - heard > SILENCE) {
-    heard = Date.now() - SILENCE + 3000;
-    attach(false);
+  for (const scene of Object.values(scenes)) {
+    if (!scene.attached || Date.now() - scene.heard <= SILENCE) continue;
+    scene.heard = Date.now() - SILENCE + 3000;
+    attach(scene, null);
   }
 }, 1000);
 
 watch("value", () => {
   const value = props.value;
-  if (!value || (value.run && value.run !== runId)) return;
-  heard = Date.now();
-  if (value.notice?.key === "lost") return attach(false);
+  const scene = Object.values(scenes).find(({ run }) => run && run === value?.run);
+  if (!scene) return;
+  scene.heard = Date.now();
+  if (value.notice?.key === "lost") return attach(scene, null);
   if (notice?.key === "offline") showNotice(null);
-  snapshot = value;
-  showSnapshot();
+  scene.snapshot = value;
+  if (scene === here) showSnapshot();
 });
 
 function showSnapshot() {
+  const { snapshot } = here;
   if (!snapshot) return;
-  showStatus();
-  showTiles();
+  showStatus(snapshot);
   drawCurve(snapshot);
-  showPicture(snapshot.picture);
+  if (here.name === "squares") {
+    showTiles(snapshot);
+    showPicture(snapshot.picture);
+  } else {
+    showValidation(snapshot);
+    showForecast(snapshot.picture);
+  }
 }
 
-function showStatus() {
-  const s = snapshot;
+function showStatus(s) {
   const state = s.shipped ? "shipped" : s.state;
   element.dataset.state = state;
   const active = s.state === "training" || s.state === "waiting";
@@ -68,24 +75,18 @@ function showStatus() {
   $("[data-do=stop]").disabled = !active && s.state !== "paused";
   setText($("[data-do=train] [data-text]"), text(s.state === "paused" ? "continue" : "train"));
   const parts = [text(`state ${state}`, { place: s.place })];
-  if (!s.shipped) parts.push(text("epoch", { n: s.epoch, of: s.epochs }));
+  if (!s.shipped) parts.push(s.epochs ? text("epoch", { n: s.epoch, of: s.epochs }) : text("step of", { n: s.step, of: s.steps }));
+  if (s.state === "training" && s.horizon < 10) parts.push(text("horizon now", { n: s.horizon }));
   if (s.state === "training" && s.stepMs) parts.push(text("a step", { ms: s.stepMs }), text("left", { time: duration(s.left) }));
   parts.push(s.device === "CUDA" ? "GPU" : s.device);
   if (s.reason) parts.push(text(`reason ${s.reason}`));
   setText($(".status-text"), parts.join(" · "));
   const advice = { diverged: "advice diverged", goal: "", failed: "advice failed" }[s.state];
   const black = s.scores?.isBlack && s.step >= 30;
-  setText($(".advice") ?? addAdvice(), advice ? text(advice, { reason: s.reason }) : black ? text("advice black") : "");
+  for (const line of $$(".advice")) setText(line, advice ? text(advice, { reason: s.reason }) : black ? text("advice black") : "");
 }
 
-function addAdvice() {
-  const line = make("p", { class: "advice", role: "status" });
-  $(".stage .card-head").after(line);
-  return line;
-}
-
-function showTiles() {
-  const scores = snapshot.scores;
+function showTiles({ scores }) {
   const put = (name, value, note, good) => {
     setText($(`[data-score=${name}]`), value);
     const line = $(`[data-note=${name}]`);
@@ -117,20 +118,21 @@ function wordNotice(n) {
   if (n.key === "refused") {
     const value = String(n.value);
     const rule = text(`rule ${n.rule}`, n.details);
-    return text("refused", { name: props.texts[language][`name ${n.name}`] ?? n.name, value, rule });
+    return text("refused", { name: props.texts[language][sceneKey(`name ${n.name}`)] ?? n.name, value, rule });
   }
-  if (n.key === "reset") return text("notice reset", { names: n.names.map((name) => text(`name ${name}`)).join(", ") });
+  if (n.key === "reset") return text("notice reset", { names: n.names.map((name) => text(sceneKey(`name ${name}`))).join(", ") });
   return text(`notice ${n.key}`, { text: n.text ?? "" });
 }
 
 async function act(action) {
-  const reply = await ask("act", { action, run: runId, settings });
-  if (reply.notice?.key === "lost") return attach(false);
+  const reply = await ask("act", { action, run: here.run, settings: here.settings });
+  if (reply.notice?.key === "lost") return attach(here, null);
   showNotice(reply.notice ?? null);
 }
 
 // Speed and learning rate of a run under way change at once; anything else asks for a reset.
 function announceSettings() {
+  const { snapshot } = here;
   const underWay = snapshot && !snapshot.shipped && ["training", "waiting", "paused"].includes(snapshot.state);
   if (underWay) act("change");
   else if (notice?.key === "refused" || notice?.key === "reset") showNotice(null);
@@ -140,11 +142,13 @@ let looking = 0;
 function look(sample, lookAhead) {
   showLookAhead(lookAhead);
   clearTimeout(looking);
-  looking = setTimeout(() => ask("look", { run: runId, sample, lookAhead }), 60);
+  const { run } = here;
+  looking = setTimeout(() => ask("look", { run, sample, lookAhead }), 60);
 }
 function turnSample(by) {
-  if (!snapshot?.picture) return;
-  const { sample, samples, lookAhead } = snapshot.picture;
+  const picture = here.snapshot?.picture;
+  if (!picture) return;
+  const { sample, samples, lookAhead } = picture;
   look((sample + by + samples) % samples, lookAhead);
 }
 
@@ -196,8 +200,11 @@ function showWords() {
   showSettings({});
   showDescription();
   if (notice) setText($(".notice-text"), wordNotice(notice));
-  if (snapshot) showSnapshot();
-  else setText($(".status-text"), text("connecting"));
+  if (here.snapshot) showSnapshot();
+  else {
+    setText($(".status-text"), text("connecting"));
+    $("svg.curve").replaceChildren();
+  }
   drawStage();
   drawForecast();
 }
@@ -210,7 +217,7 @@ function openTab(name) {
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button || button.disabled) return;
-  if (button.dataset.scene) openScene(button.dataset.scene);
+  if (button.dataset.scene) enterScene(button.dataset.scene);
   else if (button.dataset.tab) openTab(button.dataset.tab);
   else if (button.dataset.download) download(button.dataset.download, button);
   else ACTIONS[button.dataset.do]?.(button);
@@ -219,28 +226,29 @@ element.addEventListener("change", (event) => {
   const { target } = event;
   if (target.dataset.do === "upload") openCheckpoint(target);
   if (target.dataset.do === "preset" && target.value) {
-    showSettings(props.presets[target.value]);
+    showSettings(here.presets[target.value]);
     announceSettings();
   }
 });
 element.addEventListener("input", (event) => {
   if (event.target.dataset.do === "angle") showAngle();
-  if (event.target.dataset.do === "look" && snapshot?.picture) look(snapshot.picture.sample, Number(event.target.value));
+  const picture = here.snapshot?.picture;
+  if (event.target.dataset.do === "look" && picture) look(picture.sample, Number(event.target.value));
 });
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest?.("input, select, textarea, button, summary, a");
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   if (event.key === "Escape") return showProjector(false);
   if (typing && !(event.target.tagName === "BUTTON" && event.key !== " " && event.key !== "Enter")) return;
-  const training = snapshot?.state === "training" || snapshot?.state === "waiting";
-  const action = { " ": training ? "pause" : "train", s: "step", r: "reset", ArrowLeft: "previous", ArrowRight: "next" }[event.key];
+  const training = ["training", "waiting"].includes(here.snapshot?.state);
+  const [previous, next] = here.name === "squares" ? ["previous", "next"] : ["forecast-previous", "forecast-next"];
+  const action = { " ": training ? "pause" : "train", s: "step", r: "reset", ArrowLeft: previous, ArrowRight: next }[event.key];
   if (!action) return;
   event.preventDefault();
-  if (element.dataset.scene === "digits") return ACTIONS[{ " ": "play", ArrowLeft: "forecast-previous", ArrowRight: "forecast-next" }[event.key]]?.();
   ACTIONS[action]();
 });
 new ResizeObserver(() => {
-  if (snapshot) drawCurve(snapshot);
+  if (here.snapshot) drawCurve(here.snapshot);
   if (frames) drawLeadTimes($("svg.lead"), frames.picture);
   drawForecast();
 }).observe(element);
@@ -249,9 +257,8 @@ document.head.append(make("style", {}, props.style));
 $(".cp").innerHTML = props.markup;
 const theme = recall("theme");
 if (theme) document.body.classList.toggle("dark", theme === "dark");
-buildControls();
 preparePad();
 showAngle();
-showWords();
-showSettings(Object.values(props.presets)[0]);
-attach(true);
+const query = linkQuery();
+openScene(firstScene(query));
+attach(here, query);

@@ -2,7 +2,7 @@
 async function download(kind, button) {
   button.disabled = true;
   try {
-    const reply = await ask("download", { run: runId, kind });
+    const reply = await ask("download", { run: here.run, kind });
     if (reply.notice) return showNotice(reply.notice);
     const bytes = Uint8Array.from(atob(reply.content), (c) => c.charCodeAt(0));
     const url = URL.createObjectURL(new Blob([bytes]));
@@ -20,7 +20,7 @@ async function openCheckpoint(input) {
   let reply;
   try {
     const { path } = await upload(file);
-    reply = await ask("open_checkpoint", { run: runId, path });
+    reply = await ask("open_checkpoint", { run: here.run, path });
   } catch {
     reply = { notice: { key: "too large" } };
   }
@@ -43,7 +43,7 @@ async function copyLink(button) {
 function buildHelp() {
   const list = $(".control-help");
   list.replaceChildren();
-  for (const control of props.controls) {
-    list.append(make("dt", {}, text(`name ${control.name}`)), make("dd", {}, text(`help ${control.name}`)));
+  for (const control of here.controls) {
+    list.append(make("dt", {}, text(sceneKey(`name ${control.name}`))), make("dd", {}, text(sceneKey(`help ${control.name}`))));
   }
 }

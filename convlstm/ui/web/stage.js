@@ -39,7 +39,7 @@ async function showPicture(picture) {
 }
 
 function drawStage() {
-  if (!frames) return;
+  if (!frames || here.name !== "squares") return;
   const { picture } = frames;
   drawStrip();
   const lead = moment ?? picture.lookAhead;
@@ -55,7 +55,7 @@ function drawStage() {
   const score = lead > 0 ? picture.scores[lead - 1] : null;
   setText($(".frame-ssim"), score ? `SSIM ${score.ssim.toFixed(3)}` : "");
   setText($(".frame-mse"), score ? `MSE ${small(score.mse)}` : "");
-  $(".frame-ssim").title = score ? text("frame baselines", { copy: picture.copyLast[lead - 1].toFixed(3), black: picture.black[lead - 1].toFixed(3) }) : "";
+  $(".frame-ssim").title = score ? text("frame baselines", { copy: picture.copyLast[lead - 1].ssim.toFixed(3), black: picture.black[lead - 1].ssim.toFixed(3) }) : "";
   $("canvas", views[0]).setAttribute("aria-label", `${text("truth")}, ${when}`);
   $("canvas", views[1]).setAttribute("aria-label", `${text("prediction")}, ${when}${score ? `, SSIM ${score.ssim.toFixed(3)}` : ""}`);
   $("canvas", views[2]).setAttribute("aria-label", `${text("error")}, ${when}${score ? `, MSE ${small(score.mse)}` : ""}`);

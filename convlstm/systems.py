@@ -1,0 +1,153 @@
+"""The two systems of the playground, each as a server of runs needs it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from convlstm.checkpoint import checkpoint_bytes, read_checkpoint, resume
+from convlstm.costs import Cost, estimate
+from convlstm.forecast_checkpoint import (
+    FORECAST_FORMAT,
+    read_forecaster,
+    resume_forecaster,
+    run_bytes,
+    start_from,
+)
+from convlstm.forecast_costs import estimate_forecast
+from convlstm.forecast_view import ForecastView
+from convlstm.forecasting import (
+    FORECAST_NAMES,
+    ForecastConfig,
+    ForecastTrainer,
+    forecast_config,
+    forecast_settings,
+)
+from convlstm.presets import LIVE_PRESETS, PRESETS, Preset
+from convlstm.safe_files import file_format
+from convlstm.squares_view import SquaresView
+from convlstm.training import SETTING_NAMES, TrainConfig, Trainer, config_from, settings_of
+
+SystemName = Literal["squares", "digits"]
+Config = TrainConfig | ForecastConfig
+AnyTrainer = Trainer | ForecastTrainer
+View = SquaresView | ForecastView
+
+
+@dataclass(frozen=True)
+class System:
+    """One of the systems.
+
+    Attributes:
+        name: "squares" (the next frame of moving squares) or "digits" (ten frames of Moving MNIST).
+        setting_names: of its configuration, flat.
+        presets: its settings worth a button, by name; the first is what a page begins with.
+        configure: makes a configuration of settings and a base: the one way in.
+        settings_of: turns a configuration back into settings.
+        estimate: what a configuration costs, under a precision and a slowdown.
+        make_trainer: begins a run on a device.
+        make_view: chooses what its viewers look at.
+        save: makes the content of a run's file.
+        advised: settings whose lower values are advised where a cost is over a limit, by cost.
+    """
+
+    name: SystemName
+    setting_names: tuple[str, ...]
+    presets: dict[str, Preset]
+    configure: Callable[..., Config]
+    settings_of: Callable[[Config], dict[str, object]]
+    estimate: Callable[[Config, str, float], Cost]
+    make_trainer: Callable[[Config, torch.device], AnyTrainer]
+    make_view: Callable[[AnyTrainer], View]
+    save: Callable[[AnyTrainer], bytes]
+    advised: dict[str, tuple[str, ...]]
+
+    @property
+    def default(self) -> Config:
+        """What a page begins with."""
+        return next(iter(self.presets.values())).config
+
+
+SQUARES = System(
+    name="squares",
+    setting_names=SETTING_NAMES,
+    presets=PRESETS,
+    configure=config_from,
+    settings_of=settings_of,
+    estimate=estimate,
+    make_trainer=Trainer,
+    make_view=SquaresView,
+    save=checkpoint_bytes,
+    advised={
+        "piece_seconds": ("canvas", "hidden_channels", "kernel_size"),
+        "memory_mib": ("canvas", "hidden_channels"),
+        "run_seconds": ("epochs", "batches_per_epoch"),
+    },
+)
+DIGITS = System(
+    name="digits",
+    setting_names=FORECAST_NAMES,
+    presets=LIVE_PRESETS,
+    configure=forecast_config,
+    settings_of=forecast_settings,
+    estimate=estimate_forecast,
+    make_trainer=ForecastTrainer,
+    make_view=ForecastView,
+    save=run_bytes,
+    advised={
+        "piece_seconds": ("batch_size", "hidden_channels", "canvas"),
+        "memory_mib": ("batch_size", "hidden_channels", "canvas"),
+        "run_seconds": ("max_minutes", "steps"),
+    },
+)
+SYSTEMS: dict[str, System] = {system.name: system for system in (SQUARES, DIGITS)}
+
+
+@dataclass(frozen=True)
+class OpenedFile:
+    """A checkpoint, read and checked.
+
+    Attributes:
+        config: the run that it comes from.
+        is_model: whether it holds a model alone, and no run to go on with.
+        make_trainer: makes the run's trainer on a device, or one whose model is the file's.
+    """
+
+    config: Config
+    is_model: bool
+    make_trainer: Callable[[torch.device], AnyTrainer]
+
+    @property
+    def system(self) -> System:
+        """The system that it belongs to."""
+        return system_of(self.config)
+
+    @property
+    def work(self) -> Config:
+        """What it makes a server compute: the run, or no more than a model's pictures."""
+        if not self.is_model:
+            return self.config
+        return self.system.configure({"steps": 1, "batch_size": 1, "max_minutes": 0}, self.config)
+
+
+def open_file(path: Path) -> OpenedFile:
+    """Read a checkpoint of either system.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or not one of ours.
+    """
+    if file_format(path) != FORECAST_FORMAT:
+        checkpoint = read_checkpoint(path)
+        return OpenedFile(checkpoint.config, False, lambda device: resume(checkpoint, device))
+    forecaster = read_forecaster(path)
+    config, is_model = forecaster.config, forecaster.run is None
+    if is_model:
+        return OpenedFile(config, True, lambda device: start_from(forecaster, config, device))
+    return OpenedFile(config, False, lambda device: resume_forecaster(forecaster, device))
+
+
+def system_of(config: Config) -> System:
+    """Return the system that a configuration belongs to."""
+    return SQUARES if isinstance(config, TrainConfig) else DIGITS
