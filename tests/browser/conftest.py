@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -20,6 +21,7 @@ from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playw
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 START_SECONDS = 120  # a cold import of torch and gradio on a busy machine
+FRAMES = {"squares": ".strip", "digits": ".row-frames"}  # where a scene shows what it saw
 _LEFT = ("AbortError", "Unexpected error Connection errored out")
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -38,19 +40,25 @@ class Server:
     def __init__(self, port: int, *flags: str, env: dict[str, str] | None = None) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        # A file and not a pipe: a full pipe that nobody reads would stop the server.
+        self._output = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "playground.py", "--port", str(port), *flags],
             cwd=ROOT,
             env=os.environ | (env or {}),
-            stdout=subprocess.PIPE,
+            stdout=self._output,
             stderr=subprocess.STDOUT,
-            text=True,
         )
+
+    def output(self) -> str:
+        """What it has printed so far."""
+        self._output.seek(0)
+        return self._output.read()
 
     def wait(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            assert self.process.poll() is None, self.process.stdout.read()
+            assert self.process.poll() is None, self.output()
             try:
                 with urllib.request.urlopen(self.url, timeout=5):
                     return
@@ -62,8 +70,15 @@ class Server:
         """End it; returns the exit code, the seconds it took and what it printed."""
         started = time.monotonic()
         self.process.send_signal(number)
-        output, _ = self.process.communicate(timeout=30)
-        return self.process.returncode, time.monotonic() - started, output
+        self.process.wait(timeout=30)
+        return self.process.returncode, time.monotonic() - started, self.output()
+
+    def close(self) -> None:
+        """Kill it if it still runs."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._output.close()
 
 
 def free_port() -> int:
@@ -79,9 +94,7 @@ def running(*flags: str, port: int | None = None, env: dict[str, str] | None = N
         server.wait()
         yield server
     finally:
-        if server.process.poll() is None:
-            server.process.kill()
-        server.process.communicate()
+        server.close()
 
 
 class Line:
@@ -207,7 +220,13 @@ def open_page(new_context, server) -> Iterator[Callable[..., Page]]:
     """Open the page; at the end, its console must hold no error."""
     errors = []
 
-    def make(query: str = "", context: BrowserContext | None = None, url=None, **options) -> Page:
+    def make(
+        query: str = "",
+        context: BrowserContext | None = None,
+        url: str | None = None,
+        scene: str = "squares",
+        **options,
+    ) -> Page:
         page = (context or new_context(**options)).new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on(
@@ -216,12 +235,12 @@ def open_page(new_context, server) -> Iterator[Callable[..., Page]]:
         )
         page.set_default_timeout(30_000)
         page.goto((url or server.url) + query)
-        page.wait_for_selector("[data-state] .strip canvas")
+        page.wait_for_selector(f"[data-state] {FRAMES[scene]} canvas")
         return page
 
-    def reload(page: Page) -> None:
+    def reload(page: Page, scene: str = "squares") -> None:
         page.reload()
-        page.wait_for_selector("[data-state] .strip canvas")
+        page.wait_for_selector(f"[data-state] {FRAMES[scene]} canvas")
         # Gradio reports the streams that the old page had to leave.
         errors[:] = [e for e in errors if not e.startswith(_LEFT)]
 

@@ -10,11 +10,10 @@ async function ask(name, payload) {
 
 // Find a scene's run again, or open one; a link's query brings settings.
 async function attach(scene, query) {
-  const first = !scene.attached;
+  const first = scene.heard === 0;
   const reply = await ask("attach", { run: scene.run, query, scene: scene.name });
   if (reply.run) {
     scene.run = reply.run;
-    scene.attached = true;
     remember(`run-${scene.name}`, scene.run);
     if (first || reply.notice?.key === "restarted") {
       Object.assign(scene.settings, reply.settings);
@@ -35,7 +34,7 @@ function linkQuery() {
 const SILENCE = 7000;
 setInterval(() => {
   for (const scene of Object.values(scenes)) {
-    if (!scene.attached || Date.now() - scene.heard <= SILENCE) continue;
+    if (!scene.heard || Date.now() - scene.heard <= SILENCE) continue;
     scene.heard = Date.now() - SILENCE + 3000;
     attach(scene, null);
   }
@@ -125,8 +124,10 @@ function wordNotice(n) {
 }
 
 async function act(action) {
-  const reply = await ask("act", { action, run: here.run, settings: here.settings });
-  if (reply.notice?.key === "lost") return attach(here, null);
+  const scene = here;
+  await scene.attached; // pressed before the scene had its run
+  const reply = await ask("act", { action, run: scene.run, settings: scene.settings });
+  if (reply.notice?.key === "lost") return attach(scene, null);
   showNotice(reply.notice ?? null);
 }
 
@@ -260,5 +261,4 @@ if (theme) document.body.classList.toggle("dark", theme === "dark");
 preparePad();
 showAngle();
 const query = linkQuery();
-openScene(firstScene(query));
-attach(here, query);
+enterScene(firstScene(query), query);

@@ -8,7 +8,7 @@ for (const [name, { controls, presets }] of Object.entries(props.scenes)) {
     description: null, // what the settings mean
     snapshot: null,
     heard: 0, // when the server last sent a sign of life
-    attached: false,
+    attached: null, // the promise of its first run
   };
 }
 let here = scenes.squares;
@@ -35,7 +35,7 @@ function sceneKey(key) {
   return props.texts.en[own] === undefined ? key : own;
 }
 
-async function enterScene(name) {
+function enterScene(name, query = null) {
   openScene(name);
-  if (!here.attached) await attach(here, null);
+  here.attached ??= attach(here, query);
 }

@@ -17,14 +17,16 @@ async function openCheckpoint(input) {
   const [file] = input.files;
   input.value = ""; // so that the same file can be chosen again
   if (!file) return;
+  const scene = here;
   let reply;
   try {
+    await scene.attached;
     const { path } = await upload(file);
-    reply = await ask("open_checkpoint", { run: here.run, path });
+    reply = await ask("open_checkpoint", { run: scene.run, path });
   } catch {
     reply = { notice: { key: "too large" } };
   }
-  if (reply.settings) showSettings(reply.settings);
+  if (reply.settings && scene === here) showSettings(reply.settings);
   if (reply.notice) showNotice(reply.notice);
 }
 
