@@ -27,8 +27,8 @@ from convlstm.contestants import CONTESTANTS, SIZES
 from convlstm.data import SquaresConfig
 from convlstm.devices import keep_freed_memory
 from convlstm.digits import DigitsConfig
+from convlstm.forecast_config import ForecastConfig, forecast_settings
 from convlstm.forecaster import ForecasterConfig
-from convlstm.forecasting import ForecastConfig, forecast_settings
 from convlstm.predictor import ModelConfig
 from convlstm.presets import FORECAST_PRESETS, PRESETS
 from convlstm.safe_files import CheckpointError
@@ -252,10 +252,9 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--horizon",
         type=_number_or_text,
-        default=HORIZON,
         metavar="N",
-        help="frames to predict, on the model's own output after the first, "
-        f"1 to {HORIZON} [%(default)s]",
+        help="of moving squares: frames to predict, on the model's own output after the first, "
+        f"1 to {HORIZON} [{HORIZON}]",
     )
     parser.add_argument(
         "--test-set",

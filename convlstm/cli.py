@@ -28,7 +28,7 @@ from convlstm.costs import training_chunk
 from convlstm.data import CONTEXT_FRAMES, Squares, SquaresConfig, sample_squares
 from convlstm.devices import pick_device
 from convlstm.forecast_checkpoint import FORECAST_FORMAT
-from convlstm.forecasting import FORECAST_NAMES
+from convlstm.forecast_config import FORECAST_NAMES
 from convlstm.metrics import (
     Evaluation,
     Scores,
@@ -123,11 +123,15 @@ def evaluate(flags: argparse.Namespace) -> int:
     """Score a checkpoint's model beside the trivial baselines, for each lead time."""
     count = check_integer("sequences", flags.sequences, 1, MAX_SEQUENCES)
     seed = check_integer("seed", flags.seed, 0, MAX_TEST_SEED)
-    horizon = check_integer("horizon", flags.horizon, 1, HORIZON)
+    horizon = HORIZON
+    if flags.horizon is not None:
+        horizon = check_integer("horizon", flags.horizon, 1, HORIZON)
     device = _device(flags.device)
     if flags.out:
         _check_writable("--out", flags.out)
     if file_format(flags.checkpoint) == FORECAST_FORMAT:
+        if flags.horizon is not None:
+            raise UsageError("--horizon is for moving squares: forecasters predict ten frames.")
         return forecast_cli.evaluate_forecaster(flags, device, count, seed)
     if flags.test_set or flags.augmented or flags.out:
         raise UsageError("--test-set, --augmented and --out are for forecasters of Moving MNIST.")

@@ -15,18 +15,15 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from convlstm.checks import SettingError, check_choice, check_integer, check_number, shown
-from convlstm.forecaster import Forecaster, build_forecaster
-from convlstm.forecasting import (
+from convlstm.forecast_config import (
     FORECAST_NAMES,
     HORIZON,
-    End,
     ForecastConfig,
-    ForecastRecord,
-    ForecastTrainer,
-    PastTraining,
     forecast_config,
     forecast_settings,
 )
+from convlstm.forecaster import Forecaster, build_forecaster
+from convlstm.forecasting import End, ForecastRecord, ForecastTrainer, PastTraining
 from convlstm.safe_files import (
     CheckpointError,
     check_finite,

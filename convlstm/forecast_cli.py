@@ -25,7 +25,9 @@ from convlstm.forecast_checkpoint import (
     save_run,
     start_from,
 )
+from convlstm.forecast_config import CONTEXT_FRAMES, HORIZON, forecast_config, forecast_settings
 from convlstm.forecast_evaluation import (
+    TEST_SET_SHAPE,
     TestScores,
     count_gmac,
     read_test_set,
@@ -34,14 +36,7 @@ from convlstm.forecast_evaluation import (
 )
 from convlstm.forecast_render import lead_time_figure, sequence_figure, study_figure
 from convlstm.forecaster import Forecaster, forecast
-from convlstm.forecasting import (
-    CONTEXT_FRAMES,
-    HORIZON,
-    ForecastRecord,
-    ForecastTrainer,
-    forecast_config,
-    forecast_settings,
-)
+from convlstm.forecasting import ForecastRecord, ForecastTrainer
 from convlstm.metrics import as_images
 from convlstm.presets import FORECAST_PRESETS
 from convlstm.render import write_files
@@ -128,7 +123,9 @@ def evaluate_forecaster(
     seconds = time.perf_counter() - started
     about = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "gmac_per_sequence": count_gmac(checkpoint.config.model, scene.canvas),
+        "gmac_per_sequence": count_gmac(
+            checkpoint.config.model, TEST_SET_SHAPE[-1] if flags.test_set else scene.canvas
+        ),
         "frames_per_second": 10 * scores.sequences / seconds,
         "device": str(device),
         "sequences": scores.sequences,

@@ -3,14 +3,9 @@
 from collections.abc import Iterator
 
 from convlstm.costs import SECONDS_PER_CELL_CALL, Cost, training_mib, training_seconds
+from convlstm.forecast_config import CONTEXT_FRAMES, HORIZON, ForecastConfig, horizon_at
 from convlstm.forecaster import ForecasterConfig
-from convlstm.forecasting import (
-    CONTEXT_FRAMES,
-    HORIZON,
-    VALIDATION_SEQUENCES,
-    ForecastConfig,
-    horizon_at,
-)
+from convlstm.forecasting import VALIDATION_SEQUENCES
 
 # Measured on 2 CPU cores (AVX-512 bf16): digits, heads, losses, for a million pixels of a sequence.
 _SECONDS_PER_MPIXEL = 0.05

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from convlstm.digits import DigitsConfig, read_digits, sample_digits
+from convlstm.forecast_config import CONTEXT_FRAMES, HORIZON
 from convlstm.forecaster import Forecaster, ForecasterConfig, build_forecaster, forecast
-from convlstm.forecasting import CONTEXT_FRAMES, HORIZON
 from convlstm.metrics import black_frames, copy_last_frame
 from convlstm.safe_files import CheckpointError
 from convlstm.video_metrics import VideoScores, frame_scores, mean_of

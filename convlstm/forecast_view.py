@@ -14,7 +14,8 @@ from torch import Tensor
 
 from convlstm.checks import SettingError, check_number
 from convlstm.digits import DIGIT_SIZE, paste, read_digits, sample_digits, trajectory
-from convlstm.forecasting import CONTEXT_FRAMES, HORIZON, ForecastTrainer
+from convlstm.forecast_config import CONTEXT_FRAMES, HORIZON
+from convlstm.forecasting import ForecastTrainer
 from convlstm.metrics import as_images, black_frames, copy_last_frame
 from convlstm.video_metrics import VideoScores, frame_scores
 

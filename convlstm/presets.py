@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from convlstm.data import SquaresConfig
 from convlstm.digits import DigitsConfig
+from convlstm.forecast_config import ForecastConfig
 from convlstm.forecaster import ForecasterConfig
-from convlstm.forecasting import ForecastConfig
 from convlstm.predictor import ModelConfig
 from convlstm.training import TrainConfig
 

@@ -14,8 +14,9 @@ from typing import Literal
 import torch
 
 from convlstm.forecast_checkpoint import read_forecaster, resume_forecaster, save_run
+from convlstm.forecast_config import ForecastConfig, forecast_config
 from convlstm.forecast_evaluation import score_forecaster, test_sequences
-from convlstm.forecasting import ForecastConfig, ForecastTrainer, forecast_config
+from convlstm.forecasting import End, ForecastTrainer
 from convlstm.safe_files import CheckpointError, write_atomically
 from convlstm.video_metrics import VideoScores, mean_scores_of
 
@@ -89,6 +90,7 @@ class Result:
         seed: of its weights and sequences.
         parameters: of the network.
         seconds: computing time of the training, s.
+        ended: why it ended; a diverged one is scored as it was left.
         scores: on sequences of unseen digits.
     """
 
@@ -96,6 +98,7 @@ class Result:
     seed: int
     parameters: int
     seconds: float
+    ended: End
     scores: VideoScores
 
 
@@ -182,7 +185,7 @@ def markdown_table(name: str, results: list[Result]) -> str:
         time = statistics.mean(row.seconds for row in rows) / statistics.mean(base) if base else 1
         lines.append(
             f"| {variant} | {rows[0].parameters:,} | {time:.2f} | {_spread(rows, 'ssim', 3)} "
-            f"| {_spread(rows, 'ssim_openstl', 3)} | {_spread(rows, 'mse', 1)} | {len(rows)} |"
+            f"| {_spread(rows, 'ssim_openstl', 3)} | {_spread(rows, 'mse', 1)} | {_count(rows)} |"
         )
     return "\n".join(lines)
 
@@ -209,7 +212,7 @@ def _score(trainer: ForecastTrainer, variant: str, count: int) -> Result:
             break
     parameters = sum(parameter.numel() for parameter in model.parameters())
     mean = mean_scores_of(scores.model)
-    return Result(variant, config.seed, parameters, trainer.seconds, mean)
+    return Result(variant, config.seed, parameters, trainer.seconds, trainer.ended, mean)
 
 
 def _write_results(name: str, folder: Path, scale: Scale, results: list[Result]) -> None:
@@ -219,6 +222,11 @@ def _write_results(name: str, folder: Path, scale: Scale, results: list[Result])
 
 def _file(name: str, folder: Path, scale: Scale) -> Path:
     return folder / f"{name}-{scale}.jsonl"
+
+
+def _count(rows: list[Result]) -> str:
+    diverged = sum(row.ended == "diverged" for row in rows)
+    return f"{len(rows)}, {diverged} diverged" if diverged else str(len(rows))
 
 
 def _spread(rows: list[Result], metric: str, digits: int) -> str:

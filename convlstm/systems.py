@@ -16,15 +16,15 @@ from convlstm.forecast_checkpoint import (
     run_bytes,
     start_from,
 )
-from convlstm.forecast_costs import estimate_forecast
-from convlstm.forecast_view import ForecastView
-from convlstm.forecasting import (
+from convlstm.forecast_config import (
     FORECAST_NAMES,
     ForecastConfig,
-    ForecastTrainer,
     forecast_config,
     forecast_settings,
 )
+from convlstm.forecast_costs import estimate_forecast
+from convlstm.forecast_view import ForecastView
+from convlstm.forecasting import ForecastTrainer
 from convlstm.presets import LIVE_PRESETS, PRESETS, Preset
 from convlstm.safe_files import file_format
 from convlstm.squares_view import SquaresView

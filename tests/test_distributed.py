@@ -47,7 +47,7 @@ def losses(output):
 def test_two_processes_have_the_losses_of_one(tmp_path):
     flags = ["--steps", "6", "--scheduled-sampling", "0.5", "--ema", "0.9"]
     one, two = start(1, *flags), start(2, *flags, "--out", str(tmp_path))
-    expected, found = losses(one.communicate()[0]), losses(two.communicate()[0])
+    expected, found = (losses(job.communicate(timeout=240)[0]) for job in (one, two))
     assert (one.returncode, two.returncode) == (0, 0)
     assert len(expected) == 6
     assert found == pytest.approx(expected, abs=1e-5)

@@ -15,7 +15,8 @@ from convlstm.forecast_checkpoint import (
     save_forecaster,
     save_run,
 )
-from convlstm.forecasting import ForecastTrainer, forecast_config
+from convlstm.forecast_config import forecast_config
+from convlstm.forecasting import ForecastTrainer
 from convlstm.safe_files import CheckpointError, file_format
 
 TINY = {"canvas": 32, "hidden_channels": 2, "num_layers": 1, "batch_size": 1, "steps": 3}

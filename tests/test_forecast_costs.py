@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from convlstm.forecast_config import forecast_config
 from convlstm.forecast_costs import estimate_forecast, sequence_gflop
 from convlstm.forecaster import build_forecaster
-from convlstm.forecasting import forecast_config
 from convlstm.presets import FORECAST_PRESETS
 
 

@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from convlstm.checks import SettingError
+from convlstm.forecast_config import forecast_config
 from convlstm.forecast_view import DRAWING_SIDE, ForecastView, digit_of_drawing, make_drawing
-from convlstm.forecasting import ForecastTrainer, forecast_config
+from convlstm.forecasting import ForecastTrainer
 from convlstm.video_metrics import frame_scores
 
 

@@ -15,14 +15,14 @@ from convlstm.forecast_checkpoint import (
     save_run,
     start_from,
 )
-from convlstm.forecasting import (
+from convlstm.forecast_config import (
     FORECAST_NAMES,
     ForecastConfig,
-    ForecastTrainer,
     forecast_config,
     forecast_settings,
     horizon_at,
 )
+from convlstm.forecasting import ForecastTrainer
 from convlstm.losses import FORECAST_LOSSES
 from convlstm.safe_files import CheckpointError
 

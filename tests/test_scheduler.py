@@ -19,7 +19,8 @@ from convlstm.checkpoint import read_checkpoint, resume
 from convlstm.checks import SettingError
 from convlstm.costs import Cost, estimate
 from convlstm.data import CONTEXT_FRAMES, sample_squares
-from convlstm.forecasting import ForecastTrainer, forecast_config, forecast_settings
+from convlstm.forecast_config import forecast_config, forecast_settings
+from convlstm.forecasting import ForecastTrainer
 from convlstm.metrics import score_frames
 from convlstm.presets import LIVE_PRESETS, PRESETS
 from convlstm.runs import Run

@@ -9,8 +9,9 @@ from dataclasses import asdict
 
 import numpy as np
 
+from convlstm.forecast_config import horizon_at
 from convlstm.forecast_view import ForecastPicture
-from convlstm.forecasting import ForecastTrainer, horizon_at
+from convlstm.forecasting import ForecastTrainer
 from convlstm.metrics import Evaluation
 from convlstm.render import sprite_sheet
 from convlstm.runs import Run
