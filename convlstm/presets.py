@@ -73,7 +73,8 @@ PRESETS: dict[str, Preset] = {
 LIVE_PRESETS: dict[str, Preset] = {
     "one-digit": Preset(
         "One digit",
-        "One digit that bounces: a small network finds out within a minute where it will be.",
+        "One digit that bounces. In a minute or two a small network finds out where it goes, long "
+        "before it can draw it.",
         ForecastConfig(
             scene=DigitsConfig(num_digits=1),
             model=ForecasterConfig(hidden_channels=32, num_layers=2),

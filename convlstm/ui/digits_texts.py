@@ -202,7 +202,7 @@ CHINESE: dict[str, str] = {
     "preset one-digit": "一个数字",
     "preset two-digits": "两个数字",
     "preset states-only": "只靠状态",
-    "sentence one-digit": "一个反弹的数字：小网络在一分钟内就能看出它将在哪里。",
+    "sentence one-digit": "一个反弹的数字。一两分钟内，小网络就能看出它往哪里去，但还远远画不清它。",
     "sentence two-digits": "标准协议的两个数字，互相穿越，用紧凑网络："
     "几分钟学会运动，一小时学会形状。",
     "sentence states-only": "看过十帧之后不再读入任何东西，连自己的预测也不读："
