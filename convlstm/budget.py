@@ -16,7 +16,8 @@ class Limits:
 
     Attributes:
         active_runs: runs that train at the same time; further ones wait in line.
-        kept_runs: runs kept in memory, training or not; about 8 MiB each at 64 px.
+        kept_runs: runs kept in memory, training or not; about 8 MiB each at 64 px, of
+            digits 20 MiB and five times the weights.
         piece_seconds: the longest uninterruptible piece of work, s; Stop waits for it.
         run_seconds: estimated computing time of a run, s.
         memory_mib: estimated memory of a run's training, MiB.

@@ -36,9 +36,10 @@ from convlstm.safe_files import (
     read_settings,
     write_atomically,
 )
+from convlstm.video_metrics import VideoEvaluation, VideoScores
 
 FORECAST_FORMAT = "convlstm-forecaster"
-VERSION = "1"
+VERSION = "2"
 MAX_BYTES = 2**33  # the largest network with its moments takes 7 GiB
 _MAX_STEPS = 10_000_000
 _MOST_TRAININGS = 100
@@ -70,11 +71,16 @@ def save_forecaster(trainer: ForecastTrainer, path: str | Path, *, best: bool = 
     Raises:
         CheckpointError: the file could not be written; an old one is untouched.
     """
+    write_atomically(Path(path), model_bytes(trainer, best=best))
+
+
+def model_bytes(trainer: ForecastTrainer, *, best: bool = True) -> bytes:
+    """Make the content of a model's file: the best one by validation loss, or the newest."""
     weights = trainer.averaged or trainer.model.state_dict()
     if best and math.isfinite(trainer.best_loss):
         weights = trainer.best_weights
     tensors = {f"model.{name}": value for name, value in weights.items()}
-    write_atomically(Path(path), _content(tensors, trainer, progress=None))
+    return _content(tensors, trainer, progress=None)
 
 
 def save_run(trainer: ForecastTrainer, path: str | Path) -> None:
@@ -271,18 +277,26 @@ def _check_moments(
 
 
 def _record_data(record: ForecastRecord | None) -> dict[str, object] | None:
-    """Return a record as JSON can hold it: without its scores, and null for NaN."""
+    """Return a record as JSON can hold it: null for NaN, and no scores that hold it."""
     if record is None:
         return None
     finite = {n: v if math.isfinite(v := getattr(record, n)) else None for n in ("loss", "mse")}
-    return {**asdict(record), "evaluation": None, **finite}
+    data = {**asdict(record), **finite}
+    if record.evaluation and not all(
+        math.isfinite(score) for scores in data["evaluation"].values() for score in scores.values()
+    ):
+        data["evaluation"] = None
+    return data
 
 
 def _record(data: dict[str, object] | None) -> ForecastRecord | None:
     if data is None:
         return None
     finite = {name: math.nan if data[name] is None else data[name] for name in ("loss", "mse")}
-    return ForecastRecord(**{**data, **finite})
+    evaluation = data["evaluation"] and VideoEvaluation(
+        **{name: VideoScores(**scores) for name, scores in data["evaluation"].items()}
+    )
+    return ForecastRecord(**{**data, **finite, "evaluation": evaluation})
 
 
 def _read_trainings(metadata: dict[str, str]) -> tuple[PastTraining, ...]:
@@ -323,13 +337,15 @@ def _check_record(data: dict[str, object]) -> None:
     check_integer("step", data["step"], 1, _MAX_STEPS)
     check_number("progress", data["progress"], 0, 1)
     check_integer("horizon", data["horizon"], 1, HORIZON)
-    for name in ("learning_rate", "seconds"):
-        check_number(name, data[name], 0, _LARGEST)
+    check_number("learning_rate", data["learning_rate"], 0, _LARGEST)
+    check_number("seconds", data["seconds"], 0, 10**9)
     for name in ("loss", "mse", "validation_loss"):
         if data[name] is not None:
             check_number(name, data[name], -_LARGEST, _LARGEST)
     if data["ended"] is not None:
         check_choice("ended", data["ended"], get_args(End))
-    if data["evaluation"] is not None:
-        raise TypeError("scores are not kept")
-    ForecastRecord(**data)
+    record = _record(data)
+    if record.evaluation:
+        for scores in asdict(record.evaluation).values():
+            for name, score in scores.items():
+                check_number(name, score, -_LARGEST, _LARGEST)

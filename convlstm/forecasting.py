@@ -33,16 +33,17 @@ from convlstm.forecast_config import (
 )
 from convlstm.forecaster import Forecaster, build_forecaster, forecast
 from convlstm.losses import FORECAST_LOSSES
+from convlstm.metrics import black_frames, copy_last_frame
 from convlstm.optimizers import Optimizer, onecycle
 from convlstm.training import Change, Clock, resolve_precision
-from convlstm.video_metrics import VideoEvaluation, baseline_scores, frame_scores, mean_of
+from convlstm.video_metrics import VideoEvaluation, VideoScores, frame_scores, mean_of
 
 End = Literal["finished", "patience", "diverged"]
 
 VALIDATION_SEQUENCES = 128
 _VALIDATION_SEED = 2**31 - 1  # of the lower half, from which training draws nothing but weights
 _DATA_STREAM = 2**31  # added to a run's seed for its sequences
-_EVALUATED_AT_ONCE = 8  # sequences; a fraction of a second of work on a CPU
+EVALUATED_AT_ONCE = 8  # sequences; a fraction of a second of work on a CPU
 _NEARLY = 1e-6  # how near to 0 and 1 a prediction may come where its logit is asked for
 
 
@@ -77,7 +78,7 @@ class PastTraining:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a run keeps them all
 class ForecastRecord:
     """What one training step did.
 
@@ -187,7 +188,7 @@ class ForecastTrainer:
         return (record for record in self.pieces() if record is not None)
 
     def pieces(self) -> Iterator[ForecastRecord | None]:
-        """Train to the end of the run, cut fine.
+        """Train to the end of the run, its evaluations cut fine.
 
         Yields:
             None between the pieces of an evaluation; a record after each step. Closed in between,
@@ -354,18 +355,19 @@ class ForecastTrainer:
         self, clock: Clock
     ) -> Generator[None, None, tuple[float, VideoEvaluation]]:
         """Find the loss and the scores on the validation set, at the full horizon."""
-        if self._validation is None:
-            self._validation = _Validation(self.config.scene, self.device)
         validation = self._validation
+        if validation is None:
+            validation = self._validation = _Validation(self.config.scene, self.device)
         model, loss, scores = self.evaluation_model(), 0.0, []
-        for frames in validation.sequences.split(_EVALUATED_AT_ONCE):
-            context, truth = frames[:, :CONTEXT_FRAMES], frames[:, CONTEXT_FRAMES:]
+        for start in range(0, VALIDATION_SEQUENCES, EVALUATED_AT_ONCE):
+            context, truth = validation.sequences(start)
             with self._autocast():
                 predicted = forecast(model, context, HORIZON, augmented=self.config.augmented)
             criterion = FORECAST_LOSSES[self.config.loss]
-            share = len(frames) / len(validation.sequences)
+            share = len(truth) / VALIDATION_SEQUENCES
             loss += criterion(predicted.logit(_NEARLY), predicted, truth).item() * share
             scores.append(frame_scores(predicted, truth))
+            validation.score_baselines(start, context, truth)
             yield from clock.interruption()
         return loss, VideoEvaluation(mean_of(torch.cat(scores)), *validation.baselines)
 
@@ -393,18 +395,38 @@ class ForecastTrainer:
 
 
 class _Validation:
-    """Sequences of digits that no training sees, and what trivial predictors score on them."""
+    """Sequences of digits that no training sees, and what trivial predictors score on them.
+
+    They are kept in bytes, a quarter of what the frames take: each run of a server has its own.
+    """
 
     def __init__(self, scene: DigitsConfig, device: torch.device) -> None:
-        self.sequences = sample_digits(
+        frames = sample_digits(
             replace(scene, flips=False),
             read_digits("validation").to(device),
             VALIDATION_SEQUENCES,
             CONTEXT_FRAMES + HORIZON,
             torch.Generator(device).manual_seed(_VALIDATION_SEED),
         )
-        context, truth = self.sequences.split((CONTEXT_FRAMES, HORIZON), 1)
-        self.baselines = baseline_scores(context, truth)
+        self._bytes = (255 * frames).round().byte()
+        self._scored: dict[int, tuple[Tensor, Tensor]] = {}  # black, copy-last; by first sequence
+
+    def sequences(self, start: int) -> tuple[Tensor, Tensor]:
+        """Return some sequences' context and truth."""
+        frames = self._bytes[start : start + EVALUATED_AT_ONCE].float() / 255
+        return frames.split((CONTEXT_FRAMES, HORIZON), 1)
+
+    def score_baselines(self, start: int, context: Tensor, truth: Tensor) -> None:
+        """Score the trivial predictors on these sequences, once."""
+        if start not in self._scored:
+            trivial = black_frames(truth), copy_last_frame(context, HORIZON)
+            self._scored[start] = tuple(frame_scores(frames, truth) for frames in trivial)
+
+    @property
+    def baselines(self) -> tuple[VideoScores, VideoScores]:
+        """Mean scores of black frames and of the copied last frame, once all are scored."""
+        black, copied = zip(*self._scored.values(), strict=True)
+        return mean_of(torch.cat(black)), mean_of(torch.cat(copied))
 
 
 def _resolve(precision: Precision, device: torch.device) -> str:

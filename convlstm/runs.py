@@ -132,10 +132,11 @@ class Run:
     def draw_picture(self) -> None:
         """Predict the sequence that viewers look at."""
         shown = self._shown()
-        if self.drawing is None:
-            self.picture = self.view.draw(self.trainer, self.sample, self.look_ahead)
+        _, sample, look_ahead, drawing, _ = shown  # a viewer may choose others meanwhile
+        if drawing is None:
+            self.picture = self.view.draw(self.trainer, sample, look_ahead)
         else:
-            self.picture = self.view.draw_own(self.trainer, self.drawing)
+            self.picture = self.view.draw_own(self.trainer, drawing)
         self._pictured, self._pictured_at = shown, time.monotonic()
         self.version += 1
 

@@ -11,6 +11,7 @@ from convlstm.checkpoint import checkpoint_bytes, read_checkpoint, resume
 from convlstm.costs import Cost, estimate
 from convlstm.forecast_checkpoint import (
     FORECAST_FORMAT,
+    model_bytes,
     read_forecaster,
     resume_forecaster,
     run_bytes,
@@ -49,7 +50,7 @@ class System:
         estimate: what a configuration costs, under a precision and a slowdown.
         make_trainer: begins a run on a device.
         make_view: chooses what its viewers look at.
-        save: makes the content of a run's file.
+        save: makes the content of a run's file, or of a model's where nothing was trained yet.
         advised: settings whose lower values are advised where a cost is over a limit, by cost.
     """
 
@@ -68,6 +69,10 @@ class System:
     def default(self) -> Config:
         """What a page begins with."""
         return next(iter(self.presets.values())).config
+
+
+def _forecaster_bytes(trainer: ForecastTrainer) -> bytes:
+    return run_bytes(trainer) if trainer.step else model_bytes(trainer)
 
 
 SQUARES = System(
@@ -95,7 +100,7 @@ DIGITS = System(
     estimate=estimate_forecast,
     make_trainer=ForecastTrainer,
     make_view=ForecastView,
-    save=run_bytes,
+    save=_forecaster_bytes,
     advised={
         "piece_seconds": ("batch_size", "hidden_channels", "canvas"),
         "memory_mib": ("batch_size", "hidden_channels", "canvas"),
@@ -112,24 +117,19 @@ class OpenedFile:
     Attributes:
         config: the run that it comes from.
         is_model: whether it holds a model alone, and no run to go on with.
+        work: what it makes a server compute: the run, or no more than a forecaster's pictures.
         make_trainer: makes the run's trainer on a device, or one whose model is the file's.
     """
 
     config: Config
     is_model: bool
+    work: Config
     make_trainer: Callable[[torch.device], AnyTrainer]
 
     @property
     def system(self) -> System:
         """The system that it belongs to."""
         return system_of(self.config)
-
-    @property
-    def work(self) -> Config:
-        """What it makes a server compute: the run, or no more than a model's pictures."""
-        if not self.is_model:
-            return self.config
-        return self.system.configure({"steps": 1, "batch_size": 1, "max_minutes": 0}, self.config)
 
 
 def open_file(path: Path) -> OpenedFile:
@@ -140,12 +140,18 @@ def open_file(path: Path) -> OpenedFile:
     """
     if file_format(path) != FORECAST_FORMAT:
         checkpoint = read_checkpoint(path)
-        return OpenedFile(checkpoint.config, False, lambda device: resume(checkpoint, device))
+        config = checkpoint.config
+        return OpenedFile(config, False, config, lambda device: resume(checkpoint, device))
     forecaster = read_forecaster(path)
-    config, is_model = forecaster.config, forecaster.run is None
-    if is_model:
-        return OpenedFile(config, True, lambda device: start_from(forecaster, config, device))
-    return OpenedFile(config, False, lambda device: resume_forecaster(forecaster, device))
+    config = forecaster.config
+    pictures = forecast_config({"steps": 1, "batch_size": 1, "max_minutes": 0}, config)
+    if forecaster.run is None:
+        return OpenedFile(
+            config, True, pictures, lambda device: start_from(forecaster, config, device)
+        )
+    last = forecaster.progress["last"]
+    work = pictures if last and last["ended"] else config
+    return OpenedFile(config, False, work, lambda device: resume_forecaster(forecaster, device))
 
 
 def system_of(config: Config) -> System:

@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass, fields
 import torch
 from torch import Tensor
 
-from convlstm.metrics import PSNR_CEILING, black_frames, copy_last_frame
+from convlstm.metrics import PSNR_CEILING
 
 SSIM_SIDE = 7  # px; scikit-image's default window
 _SCORED_AT_ONCE = 20  # frames; what a cache holds
@@ -119,11 +119,6 @@ def mean_scores_of(scores: list[VideoScores]) -> VideoScores:
     return mean_of(torch.tensor([astuple(row) for row in scores], dtype=torch.float64))
 
 
-def score_video(predicted: Tensor, truth: Tensor) -> VideoScores:
-    """Return the mean scores of predicted frames, (B, T, 1, H, W)."""
-    return mean_of(frame_scores(predicted, truth))
-
-
 @dataclass(frozen=True)
 class VideoEvaluation:
     """A model's mean scores beside those of the trivial baselines, on the same frames."""
@@ -131,12 +126,6 @@ class VideoEvaluation:
     model: VideoScores
     black: VideoScores
     copy_last: VideoScores
-
-
-def baseline_scores(context: Tensor, truth: Tensor) -> tuple[VideoScores, VideoScores]:
-    """Score black frames and the copied last frame against (B, T, 1, H, W)."""
-    copied = copy_last_frame(context, truth.shape[1])
-    return score_video(black_frames(truth), truth), score_video(copied, truth)
 
 
 def _score(predicted: Tensor, truth: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from convlstm import cli, squares_view, training
+from convlstm import cli, forecast_view, forecasting, squares_view, training
 from convlstm.__main__ import main
 from convlstm.checkpoint import load_checkpoint, read_checkpoint
 from convlstm.data import CONTEXT_FRAMES, SquaresConfig, sample_squares
@@ -334,7 +334,12 @@ def test_test_seeds_are_none_of_training_or_of_the_page() -> None:
     first_training_seed = training._DATA_STREAM
     last_training_seed = training.MAX_SEED + training._DATA_STREAM
     assert cli.MAX_TEST_SEED < first_training_seed <= last_training_seed < 2**32
-    assert cli.MAX_TEST_SEED < min(training._HELD_OUT_SEED, squares_view._SAMPLE_SEED)
+    assert cli.MAX_TEST_SEED < min(
+        training._HELD_OUT_SEED,
+        squares_view._SAMPLE_SEED,
+        forecasting._VALIDATION_SEED,
+        forecast_view._SAMPLE_SEED,
+    )
 
 
 def test_a_prediction_is_drawn(

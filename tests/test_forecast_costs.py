@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from convlstm.budget import Limits, check_budget
+from convlstm.checks import SettingError
 from convlstm.forecast_config import forecast_config
 from convlstm.forecast_costs import estimate_forecast, sequence_gflop
 from convlstm.forecaster import build_forecaster
@@ -61,6 +63,34 @@ def test_recomputing_needs_less_memory_and_a_curriculum_less_time():
     )
     assert short.run_seconds < long.run_seconds
     assert short.step_seconds == long.step_seconds
+
+
+def test_weights_and_their_optimizer_count():
+    wide = {"network": "multiscale", "hidden_channels": 128, "num_layers": 4, "canvas": 32}
+    cost = estimate_forecast(forecast_config({**wide, "batch_size": 1}), "bfloat16")
+    config = forecast_config(wide)
+    model = build_forecaster(config.model, torch.Generator(), "meta")
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert cost.memory_mib > 4 * 4 * parameters / 2**20  # weights, best ones, gradient, moment
+    adamw = estimate_forecast(forecast_config({**wide, "optimizer": "adamw"}), "bfloat16")
+    muon = estimate_forecast(config, "bfloat16")
+    assert muon.step_seconds > adamw.step_seconds + 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"network": "multiscale", "attention": True, "canvas": 128, "patch_size": 1,
+         "num_layers": 2, "hidden_channels": 8},
+        {"network": "multiscale", "num_layers": 4, "hidden_channels": 256, "canvas": 32},
+        {"augmented": True, "batch_size": 1, "hidden_channels": 128},
+        {"batch_size": 1024},
+    ],
+)  # fmt: skip
+def test_what_would_hold_a_server_up_is_refused(settings):
+    config = forecast_config({"steps": 10, **settings})
+    with pytest.raises(SettingError, match="is over the limit"):
+        check_budget(config, Limits(), lambda c: estimate_forecast(c, "bfloat16"))
 
 
 @pytest.mark.parametrize("preset", FORECAST_PRESETS)

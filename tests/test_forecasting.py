@@ -25,6 +25,7 @@ from convlstm.forecast_config import (
 from convlstm.forecasting import ForecastTrainer
 from convlstm.losses import FORECAST_LOSSES
 from convlstm.safe_files import CheckpointError
+from convlstm.video_metrics import frame_scores, mean_of
 
 TINY = {
     "canvas": 32,
@@ -220,6 +221,34 @@ def test_a_run_starts_only_from_the_weights_of_its_own_network(tmp_path):
     config = forecast_config({**TINY, "hidden_channels": 5})
     with pytest.raises(CheckpointError, match="hidden_channels is . there and 5 here"):
         start_from(read_forecaster(tmp_path / "first"), config)
+
+
+def test_an_evaluation_stands_beside_black_frames_and_the_copied_last_frame(monkeypatch):
+    monkeypatch.setattr(forecasting, "VALIDATION_SEQUENCES", 11)  # one and a half pieces
+    trainer, records = run(steps=2)
+    sequences = forecasting.sample_digits(
+        trainer.config.scene, forecasting.read_digits("validation"), 11, 20,
+        torch.Generator().manual_seed(forecasting._VALIDATION_SEED),
+    )  # fmt: skip
+    context, truth = sequences.split((10, 10), 1)
+    evaluation = records[-1].evaluation
+    assert evaluation.black == mean_of(frame_scores(torch.zeros_like(truth), truth))
+    copied = context[:, -1:].expand_as(truth)
+    assert evaluation.copy_last == mean_of(frame_scores(copied, truth))
+    predicted = trainer.predict(context, 10)
+    assert evaluation.model.mse == pytest.approx(mean_of(frame_scores(predicted, truth)).mse)
+
+
+def test_a_run_s_file_keeps_its_last_scores(tmp_path):
+    trainer, records = run()
+    save_run(trainer, tmp_path / "run")
+    resumed = resume_forecaster(read_forecaster(tmp_path / "run"))
+    assert resumed.last == records[-1]
+    assert resumed.last.evaluation is not None
+    broken = replace(trainer.last.evaluation.model, mse=math.nan)
+    trainer.last = replace(trainer.last, evaluation=replace(trainer.last.evaluation, model=broken))
+    save_run(trainer, tmp_path / "run")
+    assert resume_forecaster(read_forecaster(tmp_path / "run")).last.evaluation is None
 
 
 def test_the_horizon_grows_over_its_share_of_the_run():

@@ -22,6 +22,13 @@ FORBIDDEN = {
     "training": {"checkpoint", "presets", "render", "runs", "script"},
     "checkpoint": {"presets", "render", "runs", "script"},
     "render": {"checkpoint", "runs", "script", "training"},
+    "forecast_config": {"forecasting", "presets", "runs", "systems"},
+    "forecasting": {"forecast_checkpoint", "forecast_view", "presets", "runs", "study", "systems"},
+    "forecast_checkpoint": {"forecast_view", "presets", "runs", "study", "systems"},
+    "forecast_view": {"forecast_checkpoint", "forecast_render", "runs", "systems"},
+    "squares_view": {"checkpoint", "render", "runs", "systems"},
+    "systems": {"budget", "render", "runs", "scheduler", "script"},
+    "budget": {"runs", "scheduler"},
     "runs": {"checkpoint", "presets", "render", "scheduler", "script"},
     "scheduler": {"presets", "render", "script"},
 }

@@ -5,10 +5,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from convlstm.video_metrics import (
     SCORE_NAMES,
-    baseline_scores,
     frame_scores,
     mean_of,
-    score_video,
     uniform_ssim,
 )
 
@@ -57,7 +55,7 @@ def test_each_frame_is_scored_by_the_table_s_rules():
 
 def test_a_perfect_prediction_scores_perfectly_and_finitely():
     truth = frames(1, 2, 1, 16, 16)
-    scores = score_video(truth, truth)
+    scores = mean_of(frame_scores(truth, truth))
     assert (scores.mse, scores.mae, scores.psnr) == (0, 0, 100)
     assert scores.ssim == pytest.approx(1)
     assert scores.ssim_openstl == pytest.approx(1)
@@ -73,10 +71,3 @@ def test_many_frames_are_scored_as_few_are():
     predicted, truth = frames(1, 101, 1, 8, 8), frames(1, 101, 1, 8, 8, seed=1)
     scores = frame_scores(predicted, truth)
     assert torch.equal(scores[:, 100:], frame_scores(predicted[:, 100:], truth[:, 100:]))
-
-
-def test_the_baselines_are_a_black_frame_and_the_last_one_seen():
-    context, truth = frames(2, 3, 1, 8, 8), frames(2, 4, 1, 8, 8, seed=1)
-    black, copied = baseline_scores(context, truth)
-    assert black == score_video(torch.zeros_like(truth), truth)
-    assert copied == score_video(torch.stack([context[:, -1]] * 4, 1), truth)

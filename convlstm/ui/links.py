@@ -41,22 +41,22 @@ def link_query(config: Config) -> str:
     return urlencode(query)
 
 
-def scene_of_query(query: Mapping[str, str]) -> str:
-    """Return the scene of a link: "squares" or "digits".
+def scene_of_query(query: Mapping[str, str], otherwise: object = "squares") -> str:
+    """Return the scene of a link, "squares" or "digits", or the other one if it names none.
 
     Raises:
-        SettingError: it names another one.
+        SettingError: there is no such scene.
     """
-    return check_choice(_SCENE, query.get(_SCENE, "squares"), SYSTEMS)
+    return check_choice(_SCENE, query.get(_SCENE, otherwise), SYSTEMS)
 
 
-def config_of_query(query: Mapping[str, str]) -> Config:
-    """Read a link's settings.
+def config_of_query(query: Mapping[str, str], scene: str = "squares") -> Config:
+    """Read a link's settings, in the scene that it names, or in the given one.
 
     Raises:
         SettingError: a name or a value is refused.
     """
-    system = SYSTEMS[scene_of_query(query)]
+    system = SYSTEMS[scene_of_query(query, scene)]
     default = system.settings_of(system.default)
     settings: dict[str, object] = {}
     for key, text in query.items():

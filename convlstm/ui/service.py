@@ -51,19 +51,19 @@ class Service:
 
         Args:
             run_id: the id the viewer remembers, or None.
-            query: a link's settings, names and texts, or None; its scene comes first.
-            scene: "squares" or "digits".
+            query: a link's settings, names and texts, or None.
+            scene: "squares" or "digits", where the link does not say.
 
         Returns:
             run (its id), scene, settings for the controls, and a notice where there is one.
         """
         notice, config = None, None
         try:
-            if query:
-                scene = scene_of_query(_texts(query))
-            system = SYSTEMS[check_choice("scene", scene, SYSTEMS)]
-            if query:
-                config = config_of_query(_texts(query))
+            texts = _texts(query or {})
+            scene = scene_of_query(texts, scene)
+            system = SYSTEMS[scene]
+            if texts:
+                config = config_of_query(texts, scene)
         except SettingError as error:
             notice = refusal(error)
             system = SYSTEMS.get(scene if isinstance(scene, str) else "", SYSTEMS["squares"])

@@ -12,7 +12,9 @@ from convlstm.render import article_outputs, losses_csv
 from convlstm.runs import Run
 from convlstm.scheduler import Scheduler
 from convlstm.script import training_script
+from convlstm.squares_view import Picture
 from convlstm.systems import SQUARES
+from convlstm.training import Trainer
 
 
 async def make_download(scheduler: Scheduler, run: Run, kind: object) -> dict[str, object]:
@@ -30,26 +32,27 @@ async def make_download(scheduler: Scheduler, run: Run, kind: object) -> dict[st
         name = "convlstm.safetensors" if run.system is SQUARES else "forecaster.safetensors"
         content = await asyncio.wrap_future(scheduler.save(run))
     elif kind == "losses":
-        name, content = "losses.csv", _losses(run).encode()
+        name, content = "losses.csv", await asyncio.to_thread(_losses, run)
     elif kind == "script" and run.system is SQUARES:
         name, content = "train_convlstm.py", training_script(run.config).encode()
     elif kind == "pictures":
-        if run.picture is None:
+        picture = run.picture  # once: the compute thread changes it
+        if picture is None:
             return {"notice": {"key": "no picture"}}
-        name, content = "convlstm.zip", await asyncio.to_thread(_pictures, run)
+        name, content = "convlstm.zip", await asyncio.to_thread(_pictures, run, picture)
     else:
         return {"notice": {"key": "action", "text": f"kind is {shown(kind)}."}}
     return {"name": name, "content": base64.b64encode(content).decode()}
 
 
-def _losses(run: Run) -> str:
-    if run.system is SQUARES:
-        return losses_csv(run.trainer.records[: run.steps_done])
-    return forecast_losses_csv(list(run.trainer.history))
+def _losses(run: Run) -> bytes:
+    trainer = run.trainer
+    if isinstance(trainer, Trainer):
+        return losses_csv(trainer.records[: run.steps_done]).encode()
+    return forecast_losses_csv(list(trainer.history)).encode()
 
 
-def _pictures(run: Run) -> bytes:
-    picture = run.picture
+def _pictures(run: Run, picture: Picture | ForecastPicture) -> bytes:
     if isinstance(picture, ForecastPicture):
         files = forecast_outputs(picture)
     else:

@@ -5,6 +5,7 @@ the curve travels as text, "step value;" for each point.
 """
 
 import base64
+import math
 from dataclasses import asdict
 
 import numpy as np
@@ -47,8 +48,8 @@ class Viewer:
         if isinstance(trainer, Trainer):
             total, own = self._squares(trainer, done)
         else:
-            total, own = self._digits(trainer, done)
-        left = (total - done) * (run.step_seconds or 0) * max(1, runs_in_turn)
+            total, own = self._digits(trainer)
+        left = max(0, total - done) * (run.step_seconds or 0) * max(1, runs_in_turn)
         return {
             "run": run.id,
             "scene": run.system.name,
@@ -85,11 +86,19 @@ class Viewer:
         epoch = -(-done // config.batches_per_epoch)
         return config.total_steps, {"epoch": epoch, "epochs": config.epochs, "scores": scores}
 
-    def _digits(self, trainer: ForecastTrainer, done: int) -> tuple[int, dict[str, object]]:
-        """Return the steps of the whole run, and what only a run of digits has."""
-        config = trainer.config
-        self._read_records(trainer.history[self._read :], config.steps)
-        return config.steps, {
+    def _digits(self, trainer: ForecastTrainer) -> tuple[int, dict[str, object]]:
+        """Return the steps of the whole run, and what only a run of digits has.
+
+        Where its time is given and not its steps, they are what they will be at this pace.
+        """
+        config, last = trainer.config, trainer.last
+        total = config.steps
+        if config.max_minutes and trainer.progress:
+            total = max(trainer.step, round(trainer.step / min(1, trainer.progress)))
+        if not trainer.history and last:  # opened from a file, which keeps the last scores alone
+            self._evaluation = last.evaluation
+        self._read_records(trainer.history[self._read :], total)
+        return total, {
             "horizon": horizon_at(config, trainer.progress),
             "sequences": sum(training.sequences for training in trainer.trainings),
             "scores": self._evaluation and _scores(self._evaluation),
@@ -98,7 +107,7 @@ class Viewer:
     def _read_records(self, records: list, total: int) -> None:
         stride = max(1, total // _CURVE_POINTS)
         for record in records:
-            if record.step % stride == 0 or record.step == 1:
+            if math.isfinite(record.mse) and (record.step % stride == 0 or record.step == 1):
                 self._train += f"{record.step} {record.mse:.4g};"
             if record.evaluation:
                 self._held_out += f"{record.step} {record.evaluation.model.mse:.4g};"
@@ -106,9 +115,10 @@ class Viewer:
         self._read += len(records)
 
     def _picture_of(self, run: Run) -> dict[str, object] | None:
-        if run.picture is not self._picture:
-            self._picture = run.picture
-            self._picture_value = run.picture and _picture(run.picture, run)
+        picture = run.picture  # once: the compute thread changes it
+        if picture is not self._picture:
+            self._picture = picture
+            self._picture_value = picture and _picture(picture, run)
         return self._picture_value
 
 

@@ -131,13 +131,20 @@ function describeSoon() {
   clearTimeout(describing);
   const scene = here;
   describing = setTimeout(async () => {
-    scene.description = await ask("describe", { settings: scene.settings, scene: scene.name });
+    const number = (scene.described += 1);
+    const reply = await ask("describe", { settings: scene.settings, scene: scene.name });
+    if (number !== scene.described) return; // settings moved on meanwhile
+    scene.description = reply;
     if (scene === here) showDescription();
   }, 120);
 }
 function showDescription() {
   const reach = $(".reach"), cost = $(".cost"), { description } = here;
-  if (!description) return;
+  if (!description) {
+    for (const line of [reach, cost]) setText(line, "");
+    $("[data-link]").value = "";
+    return;
+  }
   const refusal = description.notice;
   for (const row of $$(".control")) row.classList.toggle("refused", refusal?.name === row.dataset.name);
   if (refusal) {

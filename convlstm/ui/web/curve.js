@@ -12,7 +12,7 @@ function shape(tag, attributes, content) {
 const typeSize = () => parseFloat(getComputedStyle($(".cp")).fontSize);
 
 function points(packed) {
-  return packed.split(";").filter(Boolean).map((pair) => pair.split(" ").map(Number));
+  return packed.split(";").filter(Boolean).map((pair) => pair.split(" ").map(Number)).filter(([, value]) => Number.isFinite(value));
 }
 
 // Whole decades, at least 0.0001 to 0.1, so that the axis rarely moves. The held-out curve decides
@@ -27,8 +27,10 @@ function logarithmicAxis(train, heldOut) {
 }
 
 // From nothing to a little over the copied last frame: all that happens happens in between.
-function linearAxis() {
-  return { ticks: [0, 100, 200, 300], place: (value) => value / 320 };
+function linearAxis(train, heldOut, scores) {
+  const highest = 1.1 * Math.max(280, scores?.copyLast.mse ?? 0);
+  const ticks = Array.from({ length: Math.floor(highest / 100) + 1 }, (_, i) => 100 * i);
+  return { ticks, place: (value) => value / highest };
 }
 
 function drawCurve(snapshot) {
@@ -39,7 +41,7 @@ function drawCurve(snapshot) {
   const train = points(curve.train), heldOut = points(curve.heldOut);
   const left = 3.6 * typeSize(), right = width - 14, top = 12, bottom = height - 2 * typeSize();
 
-  const axis = (here.name === "squares" ? logarithmicAxis : linearAxis)(train, heldOut);
+  const axis = (here.name === "squares" ? logarithmicAxis : linearAxis)(train, heldOut, scores);
   const x = (step) => left + ((right - left) * step) / curve.steps;
   const y = (value) => bottom - (bottom - top) * Math.min(1, Math.max(0, axis.place(value)));
   const nodes = [];
@@ -50,7 +52,7 @@ function drawCurve(snapshot) {
   const end = snapshot.epochs ? text("epoch axis", { n: snapshot.epochs }) : text("step axis", { n: curve.steps.toLocaleString(language) });
   nodes.push(shape("text", { class: "tick", x: right, y: height - 6, "text-anchor": "end" }, end));
   nodes.push(shape("text", { class: "tick", x: left, y: height - 6 }, "0"));
-  if (!train.length) nodes.push(shape("text", { class: "empty", x: (left + right) / 2, y: (top + bottom) / 2, "text-anchor": "middle" }, text("curve empty")));
+  if (!train.length && !snapshot.step) nodes.push(shape("text", { class: "empty", x: (left + right) / 2, y: (top + bottom) / 2, "text-anchor": "middle" }, text("curve empty")));
   if (scores) {
     for (const [kind, value] of [["copy-last", scores.copyLast.mse], ["black", scores.black.mse]]) {
       nodes.push(shape("line", { class: `baseline ${kind}`, x1: left, x2: right, y1: y(value), y2: y(value) }));

@@ -41,18 +41,18 @@ function drawForecast() {
   });
   const mean = (list, what) => list.reduce((sum, s) => sum + s[what], 0) / list.length;
   for (const [name, digits] of [["ssim", 3], ["mse", 1]]) {
-    const [own, copy, black] = [picture.scores, picture.copyLast, picture.black].map((list) => mean(list, name));
-    setText($(`[data-forecast=${name}]`), own.toFixed(digits));
-    const good = name === "ssim" ? own > Math.max(copy, black) : own < Math.min(copy, black);
-    showBaselines($(`[data-forecast-note=${name}]`), [copy, black].map((value) => value.toFixed(digits)), good);
+    const scores = [picture.scores, picture.copyLast, picture.black].map((list) => mean(list, name));
+    setText($(`[data-forecast=${name}]`), scores[0].toFixed(digits));
+    showBaselines($(`[data-forecast-note=${name}]`), name, scores, digits);
   }
   setText($(".forecast-name"), picture.sample === null ? text("your digit") : text("sample", { n: picture.sample + 1, of: picture.samples }));
   drawLeadTimes($("svg.forecast-lead"), picture);
   drawPlayed();
 }
 
-function showBaselines(note, [copy, black], good) {
-  const lines = [text("forecast copy", { value: copy }), text("forecast black", { value: black })];
+function showBaselines(note, name, [own, copy, black], digits) {
+  const good = name === "ssim" ? own > Math.max(copy, black) : own < Math.min(copy, black);
+  const lines = [text("forecast copy", { value: copy.toFixed(digits) }), text("forecast black", { value: black.toFixed(digits) })];
   if (note.innerText !== lines.join("\n")) note.replaceChildren(lines[0], make("br"), lines[1]);
   note.classList.toggle("good", good);
 }
@@ -68,9 +68,7 @@ function showValidation(snapshot) {
       setText(note, text(snapshot.shipped ? "press train" : "no validation"));
       continue;
     }
-    const [own, copy, black] = [scores.model, scores.copyLast, scores.black].map((s) => s[name]);
-    const good = name === "ssim" ? own > Math.max(copy, black) : own < Math.min(copy, black);
-    showBaselines(note, [copy, black].map((value) => value.toFixed(digits)), good);
+    showBaselines(note, name, [scores.model, scores.copyLast, scores.black].map((s) => s[name]), digits);
   }
   const counts = { parameters: snapshot.parameters.toLocaleString(language), sequences: snapshot.sequences.toLocaleString(language) };
   setText($(".forecast-about"), text("forecast about", counts));
@@ -152,9 +150,11 @@ async function sendDrawing() {
   const drawing = Array.from({ length: PAD * PAD }, (_, i) => rgba[4 * i]);
   if (Math.max(...drawing) < 64) return showNotice({ key: "draw first" });
   playedFrame = 0;
-  const reply = await ask("draw", { run: here.run, drawing, angle: Number($("[data-do=angle]").value) });
-  if (reply.notice?.key === "lost") return attach(here, null);
-  showNotice(reply.notice ?? null);
+  const scene = here;
+  await scene.attached;
+  const reply = await ask("draw", { run: scene.run, drawing, angle: Number($("[data-do=angle]").value) });
+  if (reply.notice?.key === "lost") return attach(scene, null);
+  showNotice(reply.notice ?? null, scene);
 }
 
 function showAngle() {

@@ -10,10 +10,12 @@ async function ask(name, payload) {
 
 // Find a scene's run again, or open one; a link's query brings settings.
 async function attach(scene, query) {
-  const first = scene.heard === 0;
+  const first = !scene.settled;
+  scene.heard = Date.now(); // without an answer it is asked for again
   const reply = await ask("attach", { run: scene.run, query, scene: scene.name });
   if (reply.run) {
     scene.run = reply.run;
+    scene.settled = true;
     remember(`run-${scene.name}`, scene.run);
     if (first || reply.notice?.key === "restarted") {
       Object.assign(scene.settings, reply.settings);
@@ -22,7 +24,7 @@ async function attach(scene, query) {
     scene.heard = Date.now();
     trigger("follow", { run: scene.run });
   }
-  if (reply.notice) showNotice(reply.notice);
+  if (reply.notice) showNotice(reply.notice, scene);
 }
 
 function linkQuery() {
@@ -46,7 +48,7 @@ watch("value", () => {
   if (!scene) return;
   scene.heard = Date.now();
   if (value.notice?.key === "lost") return attach(scene, null);
-  if (notice?.key === "offline") showNotice(null);
+  if (scene.notice?.key === "offline") showNotice(null, scene);
   scene.snapshot = value;
   if (scene === here) showSnapshot();
 });
@@ -105,9 +107,9 @@ function showTiles({ scores }) {
 }
 
 // A notice: something refused, something found, or a change that waits for a reset.
-let notice = null;
-function showNotice(next) {
-  notice = next;
+function showNotice(next, scene = here) {
+  scene.notice = next;
+  if (scene !== here) return;
   $(".notice").hidden = !next;
   if (!next) return;
   $(".notice").dataset.kind = ["opened", "restarted"].includes(next.key) ? "fact" : "refusal";
@@ -128,12 +130,12 @@ async function act(action) {
   await scene.attached; // pressed before the scene had its run
   const reply = await ask("act", { action, run: scene.run, settings: scene.settings });
   if (reply.notice?.key === "lost") return attach(scene, null);
-  showNotice(reply.notice ?? null);
+  showNotice(reply.notice ?? null, scene);
 }
 
 // Speed and learning rate of a run under way change at once; anything else asks for a reset.
 function announceSettings() {
-  const { snapshot } = here;
+  const { snapshot, notice } = here;
   const underWay = snapshot && !snapshot.shipped && ["training", "waiting", "paused"].includes(snapshot.state);
   if (underWay) act("change");
   else if (notice?.key === "refused" || notice?.key === "reset") showNotice(null);
@@ -200,9 +202,12 @@ function showWords() {
   buildHelp();
   showSettings({});
   showDescription();
-  if (notice) setText($(".notice-text"), wordNotice(notice));
+  if (here.notice) setText($(".notice-text"), wordNotice(here.notice));
   if (here.snapshot) showSnapshot();
   else {
+    element.dataset.state = "connecting";
+    $("[data-do=train]").hidden = false;
+    $("[data-do=pause]").hidden = true;
     setText($(".status-text"), text("connecting"));
     $("svg.curve").replaceChildren();
   }

@@ -7,8 +7,11 @@ for (const [name, { controls, presets }] of Object.entries(props.scenes)) {
     settings: { ...Object.values(presets)[0] },
     description: null, // what the settings mean
     snapshot: null,
-    heard: 0, // when the server last sent a sign of life
+    heard: 0, // when the server last sent a sign of life, or was asked for one
     attached: null, // the promise of its first run
+    settled: false, // whether the server's settings have come
+    notice: null,
+    described: 0, // the newest question what the settings mean
   };
 }
 let here = scenes.squares;
@@ -21,12 +24,13 @@ function openScene(name) {
   for (const part of $$("[data-only]")) part.hidden = part.dataset.only !== name;
   buildControls();
   showWords();
+  showNotice(here.notice);
 }
 
 // The scene of a link, which is the squares' where it names none, or where this person was last.
 function firstScene(query) {
   const asked = query ? query.scene : recall("scene");
-  return scenes[asked] ? asked : "squares";
+  return Object.hasOwn(scenes, asked ?? "") ? asked : "squares";
 }
 
 // A text that the scene words in its own way, or the one for all.

@@ -1,9 +1,11 @@
 // Files to take home, a checkpoint to bring back, and the link.
 async function download(kind, button) {
+  const scene = here;
   button.disabled = true;
   try {
-    const reply = await ask("download", { run: here.run, kind });
-    if (reply.notice) return showNotice(reply.notice);
+    await scene.attached;
+    const reply = await ask("download", { run: scene.run, kind });
+    if (reply.notice) return showNotice(reply.notice, scene);
     const bytes = Uint8Array.from(atob(reply.content), (c) => c.charCodeAt(0));
     const url = URL.createObjectURL(new Blob([bytes]));
     make("a", { href: url, download: reply.name }).click();
@@ -26,8 +28,9 @@ async function openCheckpoint(input) {
   } catch {
     reply = { notice: { key: "too large" } };
   }
-  if (reply.settings && scene === here) showSettings(reply.settings);
-  if (reply.notice) showNotice(reply.notice);
+  if (reply.settings) Object.assign(scene.settings, reply.settings);
+  if (reply.settings && scene === here) showSettings({});
+  if (reply.notice) showNotice(reply.notice, scene);
 }
 
 async function copyLink(button) {
