@@ -6,8 +6,9 @@ let forecast = null; // {picture, input, truth, prediction}: arrays of Uint8Clam
 let playing = 0, played = false, playedFrame = 0; // played: it starts by itself only once
 
 async function showForecast(picture) {
-  if (!picture || forecast?.picture.sprites === picture.sprites) return;
-  const all = await greyFrames(picture.sprites, picture.canvas), seen = picture.context;
+  const all = await unpack("digits", picture);
+  if (!all) return;
+  const seen = picture.context;
   const later = (all.length - seen) / 2;
   forecast = { picture, input: all.slice(0, seen), truth: all.slice(seen, seen + later), prediction: all.slice(seen + later) };
   if (!played && !matchMedia("(prefers-reduced-motion: reduce)").matches) playForecast();

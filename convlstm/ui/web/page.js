@@ -11,8 +11,10 @@ async function ask(name, payload) {
 // Find a scene's run again, or open one; a link's query brings settings.
 async function attach(scene, query) {
   const first = !scene.settled;
-  scene.heard = Date.now(); // without an answer it is asked for again
+  scene.attaching = true;
   const reply = await ask("attach", { run: scene.run, query, scene: scene.name });
+  scene.attaching = false;
+  scene.heard = Date.now(); // without a run it is asked for again
   if (reply.run) {
     scene.run = reply.run;
     scene.settled = true;
@@ -21,7 +23,6 @@ async function attach(scene, query) {
       Object.assign(scene.settings, reply.settings);
       if (scene === here) showSettings({});
     }
-    scene.heard = Date.now();
     trigger("follow", { run: scene.run });
   }
   if (reply.notice) showNotice(reply.notice, scene);
@@ -36,7 +37,7 @@ function linkQuery() {
 const SILENCE = 7000;
 setInterval(() => {
   for (const scene of Object.values(scenes)) {
-    if (!scene.heard || Date.now() - scene.heard <= SILENCE) continue;
+    if (!scene.heard || scene.attaching || Date.now() - scene.heard <= SILENCE) continue;
     scene.heard = Date.now() - SILENCE + 3000;
     attach(scene, null);
   }

@@ -9,6 +9,7 @@ for (const [name, { controls, presets }] of Object.entries(props.scenes)) {
     snapshot: null,
     heard: 0, // when the server last sent a sign of life, or was asked for one
     attached: null, // the promise of its first run
+    attaching: false, // whether the server was asked for it and has not answered yet
     settled: false, // whether the server's settings have come
     notice: null,
     described: 0, // the newest question what the settings mean

@@ -25,9 +25,18 @@ async function greyFrames(sprites, size) {
   return all;
 }
 
-async function showPicture(picture) {
-  if (!picture || frames?.picture.sprites === picture.sprites) return;
+// The frames of a scene's newest picture; null where they are known, or a newer one has come.
+const newest = {}; // sprites, by scene
+async function unpack(scene, picture) {
+  if (!picture || newest[scene] === picture.sprites) return null;
+  newest[scene] = picture.sprites;
   const all = await greyFrames(picture.sprites, picture.canvas);
+  return newest[scene] === picture.sprites ? all : null;
+}
+
+async function showPicture(picture) {
+  const all = await unpack("squares", picture);
+  if (!all) return;
   const seen = picture.context, ahead = picture.lookAhead;
   frames = {
     picture,
