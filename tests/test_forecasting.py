@@ -136,7 +136,7 @@ def test_the_same_seed_gives_the_same_run_and_leaves_the_global_random_state():
 
 
 def test_a_run_left_within_an_evaluation_goes_on_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(forecasting, "_EVALUATED_AT_ONCE", 1)
+    monkeypatch.setattr(forecasting, "EVALUATED_AT_ONCE", 1)
     whole, _ = run()
     trainer = ForecastTrainer(forecast_config(TINY))
     pieces = trainer.pieces()

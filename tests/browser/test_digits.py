@@ -186,7 +186,7 @@ def test_each_scene_keeps_its_run_while_the_other_is_shown(open_page):
     page.click("[data-scene=squares]")
     wait_for_state(page, "shipped")
     expect(page.locator(".forecast")).to_be_hidden()
-    assert page.locator(".strip canvas").count() == 9
+    expect(page.locator(".strip canvas")).to_have_count(9)
     page.wait_for_function("document.querySelector('[data-score=mse]').textContent !== '–'")
     page.click("[data-scene=digits]")
     wait_for_state(page, "training")
