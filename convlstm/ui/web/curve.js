@@ -50,7 +50,8 @@ function drawCurve(snapshot) {
     nodes.push(shape("text", { class: "tick", x: left - 7, y: y(value) + 4, "text-anchor": "end" }, value && value < 1e-4 ? value.toExponential(0) : String(value)));
   }
   const end = snapshot.epochs ? text("epoch axis", { n: snapshot.epochs }) : text("step axis", { n: curve.steps.toLocaleString(language) });
-  nodes.push(shape("text", { class: "tick", x: right, y: height - 6, "text-anchor": "end" }, end));
+  // A forecaster trained elsewhere has no curve here, and its steps are none of this chart's.
+  if (train.length || !snapshot.shipped) nodes.push(shape("text", { class: "tick", x: right, y: height - 6, "text-anchor": "end" }, end));
   nodes.push(shape("text", { class: "tick", x: left, y: height - 6 }, "0"));
   if (!train.length && !snapshot.step) nodes.push(shape("text", { class: "empty", x: (left + right) / 2, y: (top + bottom) / 2, "text-anchor": "middle" }, text("curve empty")));
   if (scores) {

@@ -47,8 +47,8 @@ function drawForecast() {
     showBaselines($(`[data-forecast-note=${name}]`), name, scores, digits);
   }
   setText($(".forecast-name"), picture.sample === null ? text("your digit") : text("sample", { n: picture.sample + 1, of: picture.samples }));
-  drawLeadTimes($("svg.forecast-lead"), picture);
   drawPlayed();
+  drawLeadTimes($("svg.forecast-lead"), picture);
 }
 
 function showBaselines(note, name, [own, copy, black], digits) {
