@@ -5,7 +5,8 @@ from convlstm.data import SquaresConfig, sample_squares
 from convlstm.model import ConvLSTM, ConvLSTMCell
 from convlstm.predictor import ModelConfig, NextFramePredictor
 from convlstm.presets import PRESETS
-from convlstm.training import TrainConfig, Trainer, train
+from convlstm.train_config import TrainConfig
+from convlstm.training import Trainer, train
 
 __all__ = [
     "PRESETS",

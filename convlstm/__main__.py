@@ -27,13 +27,15 @@ from convlstm.contestants import CONTESTANTS, SIZES
 from convlstm.data import SquaresConfig
 from convlstm.devices import keep_freed_memory
 from convlstm.digits import DigitsConfig
-from convlstm.forecast_config import ForecastConfig, forecast_settings
+from convlstm.forecast_config import ForecastConfig
 from convlstm.forecaster import ForecasterConfig
 from convlstm.predictor import ModelConfig
 from convlstm.presets import FORECAST_PRESETS, PRESETS
 from convlstm.safe_files import CheckpointError
+from convlstm.settings import settings_of
 from convlstm.study import STUDIES, Scale
-from convlstm.training import HORIZON, SETTING_NAMES, TrainConfig, settings_of
+from convlstm.train_config import TRAIN_NAMES, TrainConfig
+from convlstm.training import HORIZON
 
 _METAVARS = {int: "N", float: "X"}
 
@@ -194,12 +196,12 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         {"scene": SquaresConfig, "model": ModelConfig, "run": TrainConfig},
         settings_of(PRESETS["quick"].config),
     )
-    own = forecast_settings(FORECAST_PRESETS["moving-mnist-compact"].config)
+    own = settings_of(FORECAST_PRESETS["moving-mnist-compact"].config)
     _add_settings(
         parser,
         "further settings of the {}, for Moving MNIST; in brackets moving-mnist-compact's",
         {"scene": DigitsConfig, "model": ForecasterConfig, "run": ForecastConfig},
-        {name: value for name, value in own.items() if name not in SETTING_NAMES},
+        {name: value for name, value in own.items() if name not in TRAIN_NAMES},
     )
 
 

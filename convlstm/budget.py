@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from convlstm.checks import SettingError
 from convlstm.costs import Cost
+from convlstm.settings import configure, settings_of
 from convlstm.systems import Config, system_of
 
 
@@ -57,14 +58,14 @@ def check_budget(config: Config, limits: Limits, estimate: Callable[[Config], Co
                     break
             helps = getattr(estimate(lower), attribute) <= limit
             if helps or (advice is None and lower is not config):
-                advice = name, system.settings_of(lower)[name]
+                advice = name, settings_of(lower)[name]
             if helps:
                 break
         if advice:
             name, high = advice
             raise SettingError(
                 name,
-                system.settings_of(config)[name],
+                settings_of(config)[name],
                 "budget",
                 high=high,
                 cost=f"{getattr(cost, attribute):.2g} {unit}",
@@ -78,10 +79,9 @@ def _lower_values(config: Config, name: str) -> Iterator[Config]:
 
     Above 100 they have two figures, as a person would choose them.
     """
-    system = system_of(config)
-    value = math.ceil(system.settings_of(config)[name])
+    value = math.ceil(settings_of(config)[name])
     while value > 1:
         step = 10 ** max(0, len(str(value - 1)) - 2)
         value = (value - 1) // step * step
         with contextlib.suppress(SettingError):
-            yield system.configure({name: value}, config)
+            yield configure({name: value}, config)

@@ -30,16 +30,9 @@ from convlstm.safe_files import (
     read_settings,
     write_atomically,
 )
-from convlstm.training import (
-    SETTING_NAMES,
-    Change,
-    End,
-    StepRecord,
-    TrainConfig,
-    Trainer,
-    config_from,
-    settings_of,
-)
+from convlstm.settings import Change, settings_of
+from convlstm.train_config import TRAIN_NAMES, TrainConfig, train_config
+from convlstm.training import End, StepRecord, Trainer
 
 FORMAT = "convlstm-playground"
 VERSION = "1"
@@ -181,7 +174,7 @@ def read_checkpoint(source: str | Path | bytes) -> Checkpoint:
     data, metadata, entries = open_checkpoint(
         source, kind="checkpoint", form=FORMAT, version=VERSION, max_bytes=MAX_BYTES
     )
-    config = read_settings(metadata, SETTING_NAMES, config_from)
+    config = read_settings(metadata, TRAIN_NAMES, train_config)
     progress = _read_progress(metadata)
     _check_entries(config, entries)
     tensors = load_content(data)
@@ -199,11 +192,6 @@ def _read_progress(metadata: dict[str, str]) -> dict[str, object]:
             check_choice("ended", ended, get_args(End))
         if best_mse is not None:
             check_number("best_mse", best_mse, 0, 1)
-        for change in changes:
-            check_integer("step", change["step"], 0, _MAX_STEPS)
-            check_choice("name", change["name"], ("speed", "learning_rate"))
-            check_number("old", change["old"], 0, 8)
-            check_number("new", change["new"], 0, 8)
         changes = tuple(Change(**change) for change in changes)
     except SettingError as error:
         raise CheckpointError(f"The checkpoint is damaged: {error}") from error

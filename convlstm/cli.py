@@ -42,6 +42,7 @@ from convlstm.presets import FORECAST_PRESETS, PRESETS
 from convlstm.render import article_outputs, losses_csv, write_files
 from convlstm.safe_files import file_format
 from convlstm.scaling import describe, draw, scaling
+from convlstm.settings import settings_of
 from convlstm.terminal import (
     ProgressBar,
     black_warning,
@@ -50,16 +51,8 @@ from convlstm.terminal import (
     record_data,
     score_table,
 )
-from convlstm.training import (
-    HORIZON,
-    SETTING_NAMES,
-    StepRecord,
-    TrainConfig,
-    Trainer,
-    config_from,
-    resolve_precision,
-    settings_of,
-)
+from convlstm.train_config import TRAIN_NAMES, TrainConfig, train_config
+from convlstm.training import HORIZON, StepRecord, Trainer, resolve_precision
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 CHECKPOINT_NAME = "checkpoint.safetensors"
@@ -202,9 +195,9 @@ def compare_speed(flags: argparse.Namespace) -> int:
 
 def _make_trainer(flags: argparse.Namespace) -> Trainer:
     device = _device(flags.device)
-    given = _given(flags, SETTING_NAMES)
+    given = _given(flags, TRAIN_NAMES)
     if flags.resume is None:
-        return Trainer(config_from(given, PRESETS[flags.preset or "quick"].config), device)
+        return Trainer(train_config(given, PRESETS[flags.preset or "quick"].config), device)
     trainer = resume(read_checkpoint(flags.resume), device)
     if trainer.ended:
         raise UsageError(f"The run of {flags.resume} has ended ({trainer.ended}).")
@@ -223,7 +216,7 @@ def _is_for_forecaster(flags: argparse.Namespace) -> bool:
     if flags.resume is None:
         return flags.preset in FORECAST_PRESETS
     asked = [name for name in ("preset", "start_from") if getattr(flags, name)]
-    asked += [name for name in (*SETTING_NAMES, *FORECAST_NAMES) if name in flags]
+    asked += [name for name in (*TRAIN_NAMES, *FORECAST_NAMES) if name in flags]
     if asked:
         odd = ", ".join("--" + name.replace("_", "-") for name in dict.fromkeys(asked))
         raise UsageError(f"--resume goes on with the checkpoint's own settings: leave out {odd}.")
@@ -236,7 +229,7 @@ def _given(flags: argparse.Namespace, names: tuple[str, ...]) -> dict[str, objec
     Raises:
         UsageError: one of them belongs to the other kind of model.
     """
-    known = (*SETTING_NAMES, *FORECAST_NAMES)
+    known = (*TRAIN_NAMES, *FORECAST_NAMES)
     given = {name: getattr(flags, name) for name in known if name in flags}
     for name in given:
         if name not in names:

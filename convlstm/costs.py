@@ -11,7 +11,7 @@ from convlstm.data import CONTEXT_FRAMES, SquaresConfig
 from convlstm.predictor import ModelConfig
 
 if TYPE_CHECKING:
-    from convlstm.training import TrainConfig
+    from convlstm.train_config import TrainConfig
 
 _PIECE_GFLOP = 50  # in a piece of work; 0.1 to 0.3 s on two CPU cores
 _PIECE_ELEMENTS = 8e6  # state values updated in a piece

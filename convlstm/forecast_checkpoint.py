@@ -15,13 +15,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from convlstm.checks import SettingError, check_choice, check_integer, check_number, shown
-from convlstm.forecast_config import (
-    FORECAST_NAMES,
-    HORIZON,
-    ForecastConfig,
-    forecast_config,
-    forecast_settings,
-)
+from convlstm.forecast_config import FORECAST_NAMES, ForecastConfig, forecast_config
+from convlstm.forecast_history import TABLES, history_tables, read_history
 from convlstm.forecaster import Forecaster, build_forecaster
 from convlstm.forecasting import End, ForecastRecord, ForecastTrainer, PastTraining
 from convlstm.safe_files import (
@@ -36,10 +31,10 @@ from convlstm.safe_files import (
     read_settings,
     write_atomically,
 )
-from convlstm.video_metrics import VideoEvaluation, VideoScores
+from convlstm.settings import Change, settings_of
 
 FORECAST_FORMAT = "convlstm-forecaster"
-VERSION = "2"
+VERSION = "3"
 MAX_BYTES = 2**33  # the largest network with its moments takes 7 GiB
 _MAX_STEPS = 10_000_000
 _MOST_TRAININGS = 100
@@ -56,6 +51,7 @@ class ForecastCheckpoint:
         run: what a run needs to go on, or None.
         trainings: what the weights have been through, oldest first; at least one.
         progress: where a run stands, or None.
+        history: a record for each step of a run.
     """
 
     config: ForecastConfig
@@ -63,6 +59,7 @@ class ForecastCheckpoint:
     run: dict[str, Tensor] | None
     trainings: tuple[PastTraining, ...]
     progress: dict[str, object] | None
+    history: tuple[ForecastRecord, ...] = ()
 
 
 def save_forecaster(trainer: ForecastTrainer, path: str | Path, *, best: bool = True) -> None:
@@ -100,8 +97,10 @@ def run_bytes(trainer: ForecastTrainer) -> bytes:
         tensors[f"averaged.{name}"] = value
     tensors |= {f"optimizer.{name}": value for name, value in trainer.optimizer.state().items()}
     tensors["generator"] = trainer.generator.get_state()
+    tensors |= history_tables(trainer.history)
     progress = {
-        "last": _record_data(trainer.last),
+        "ended": trainer.ended,
+        "changes": [asdict(change) for change in trainer.changes],
         "progress": trainer.progress,
         "best_loss": trainer.best_loss if math.isfinite(trainer.best_loss) else None,
         "evaluations_since_best": trainer.evaluations_since_best,
@@ -130,7 +129,9 @@ def read_forecaster(source: str | Path | bytes) -> ForecastCheckpoint:
     weights = part_of(tensors, "averaged.") or part_of(tensors, "model.")
     if not is_run:
         return ForecastCheckpoint(config, weights, None, trainings, None)
-    return ForecastCheckpoint(config, weights, tensors, trainings, _read_progress(metadata))
+    progress = _read_progress(metadata)
+    history = read_history({name: tensors.pop(name) for name in TABLES}, progress["ended"])
+    return ForecastCheckpoint(config, weights, tensors, trainings, progress, tuple(history))
 
 
 def load_forecaster(
@@ -190,7 +191,8 @@ def resume_forecaster(
     tensors = {n: value.to(trainer.device, copy=True) for n, value in checkpoint.run.items()}
     progress = checkpoint.progress
     moments = part_of(tensors, "optimizer.")
-    _check_moments(trainer, moments, progress)
+    trainer.history = list(checkpoint.history)
+    _check_moments(trainer, moments)
     try:
         trainer.generator.set_state(check_generator(checkpoint.run["generator"]))
         trainer.scaler.load_state_dict(progress["scaler"])
@@ -206,8 +208,7 @@ def resume_forecaster(
     trainer.earlier = checkpoint.trainings[:-1]
     trainer.best_weights = part_of(tensors, "best.")
     trainer.averaged = part_of(tensors, "averaged.") or None
-    trainer.last = _record(progress["last"])
-    trainer.step = trainer.last.step if trainer.last else 0
+    trainer.changes = list(progress["changes"])
     trainer.progress = progress["progress"]
     trainer.best_loss = math.inf if progress["best_loss"] is None else progress["best_loss"]
     trainer.evaluations_since_best = progress["evaluations_since_best"]
@@ -221,7 +222,7 @@ def _content(
         "format": FORECAST_FORMAT,
         "version": VERSION,
         "torch": torch.__version__,
-        "settings": json.dumps(forecast_settings(trainer.config)),
+        "settings": json.dumps(settings_of(trainer.config)),
         "about": json.dumps({"trainings": [asdict(training) for training in trainer.trainings]}),
     }
     if progress is not None:
@@ -240,7 +241,7 @@ def _check_entries(config: ForecastConfig, entries: dict[str, dict], *, is_run: 
     if is_run:
         prefixes += ["best", "averaged"] if config.ema else ["best"]
     expected = {f"{prefix}.{name}" for prefix in prefixes for name in weights}
-    expected |= {"generator"} if is_run else set()
+    expected |= {"generator", *TABLES} if is_run else set()
     found = {name for name in entries if not (is_run and name.startswith("optimizer."))}
     if found != expected:
         odd = shown(sorted(found ^ expected)[0])
@@ -249,6 +250,8 @@ def _check_entries(config: ForecastConfig, entries: dict[str, dict], *, is_run: 
         dtype, shape = entry.get("dtype"), entry.get("shape")
         if name == "generator":
             fits = dtype == "U8" and isinstance(shape, list) and len(shape) == 1
+        elif name in TABLES:
+            fits = dtype == "F64" and isinstance(shape, list) and shape[1:] == [TABLES[name]]
         elif name.startswith("optimizer."):
             fits = dtype == "F32"
         else:
@@ -260,13 +263,11 @@ def _check_entries(config: ForecastConfig, entries: dict[str, dict], *, is_run: 
             )
 
 
-def _check_moments(
-    trainer: ForecastTrainer, moments: dict[str, Tensor], progress: dict[str, object]
-) -> None:
+def _check_moments(trainer: ForecastTrainer, moments: dict[str, Tensor]) -> None:
     """Refuse an optimiser's state that is not this model's: its kernels do not check sizes."""
     expected = trainer.optimizer.shape_of_state()
     # Before the first update there is none; under float16 the first steps may have been left out.
-    may_lack = progress["last"] is None or trainer.scaler.is_enabled()
+    may_lack = not trainer.history or trainer.scaler.is_enabled()
     if not moments and may_lack:
         return
     if {name: list(value.shape) for name, value in moments.items()} != expected:
@@ -274,29 +275,6 @@ def _check_moments(
     for name, value in moments.items():
         if name.endswith(("exp_avg_sq", "step")):
             check_not_negative(name, value)
-
-
-def _record_data(record: ForecastRecord | None) -> dict[str, object] | None:
-    """Return a record as JSON can hold it: null for NaN, and no scores that hold it."""
-    if record is None:
-        return None
-    finite = {n: v if math.isfinite(v := getattr(record, n)) else None for n in ("loss", "mse")}
-    data = {**asdict(record), **finite}
-    if record.evaluation and not all(
-        math.isfinite(score) for scores in data["evaluation"].values() for score in scores.values()
-    ):
-        data["evaluation"] = None
-    return data
-
-
-def _record(data: dict[str, object] | None) -> ForecastRecord | None:
-    if data is None:
-        return None
-    finite = {name: math.nan if data[name] is None else data[name] for name in ("loss", "mse")}
-    evaluation = data["evaluation"] and VideoEvaluation(
-        **{name: VideoScores(**scores) for name, scores in data["evaluation"].items()}
-    )
-    return ForecastRecord(**{**data, **finite, "evaluation": evaluation})
 
 
 def _read_trainings(metadata: dict[str, str]) -> tuple[PastTraining, ...]:
@@ -316,8 +294,9 @@ def _read_trainings(metadata: dict[str, str]) -> tuple[PastTraining, ...]:
 def _read_progress(metadata: dict[str, str]) -> dict[str, object]:
     progress = parse_json(metadata["progress"])
     try:
-        if progress["last"] is not None:
-            _check_record(progress["last"])
+        if progress["ended"] is not None:
+            check_choice("ended", progress["ended"], get_args(End))
+        progress["changes"] = [Change(**change) for change in progress["changes"]]
         check_number("progress", progress["progress"], 0, _LARGEST)
         check_integer("evaluations_since_best", progress["evaluations_since_best"], 0, _MAX_STEPS)
         if progress["best_loss"] is not None:
@@ -331,21 +310,3 @@ def _read_progress(metadata: dict[str, str]) -> dict[str, object]:
             "The checkpoint is damaged: its progress has another structure."
         ) from error
     return progress
-
-
-def _check_record(data: dict[str, object]) -> None:
-    check_integer("step", data["step"], 1, _MAX_STEPS)
-    check_number("progress", data["progress"], 0, 1)
-    check_integer("horizon", data["horizon"], 1, HORIZON)
-    check_number("learning_rate", data["learning_rate"], 0, _LARGEST)
-    check_number("seconds", data["seconds"], 0, 10**9)
-    for name in ("loss", "mse", "validation_loss"):
-        if data[name] is not None:
-            check_number(name, data[name], -_LARGEST, _LARGEST)
-    if data["ended"] is not None:
-        check_choice("ended", data["ended"], get_args(End))
-    record = _record(data)
-    if record.evaluation:
-        for scores in asdict(record.evaluation).values():
-            for name, score in scores.items():
-                check_number(name, score, -_LARGEST, _LARGEST)

@@ -25,7 +25,7 @@ from convlstm.forecast_checkpoint import (
     save_run,
     start_from,
 )
-from convlstm.forecast_config import CONTEXT_FRAMES, HORIZON, forecast_config, forecast_settings
+from convlstm.forecast_config import CONTEXT_FRAMES, HORIZON, forecast_config
 from convlstm.forecast_evaluation import (
     TEST_SET_SHAPE,
     TestScores,
@@ -38,9 +38,11 @@ from convlstm.forecast_render import lead_time_figure, sequence_figure, study_fi
 from convlstm.forecaster import Forecaster, forecast
 from convlstm.forecasting import ForecastRecord, ForecastTrainer
 from convlstm.metrics import as_images
+from convlstm.pieces import finish
 from convlstm.presets import FORECAST_PRESETS
 from convlstm.render import write_files
 from convlstm.safe_files import CheckpointError
+from convlstm.settings import settings_of
 from convlstm.study import STUDIES, markdown_table, read_results, run_study
 from convlstm.terminal import ProgressBar, print_json, video_table
 
@@ -119,7 +121,10 @@ def evaluate_forecaster(
     augmented = checkpoint.config.augmented or flags.augmented
     started = time.perf_counter()
     with contextlib.closing(ProgressBar(count)) as bar:
-        scores = _finish(score_forecaster(model, sequences, augmented=augmented), bar)
+        scores = finish(
+            score_forecaster(model, sequences, augmented=augmented),
+            lambda done: bar.draw(done, "sequences"),
+        )
     seconds = time.perf_counter() - started
     about = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -131,7 +136,7 @@ def evaluate_forecaster(
         "sequences": scores.sequences,
         "augmented": augmented,
         "trained": [asdict(training) for training in checkpoint.trainings],
-        "settings": forecast_settings(checkpoint.config),
+        "settings": settings_of(checkpoint.config),
     }
     if flags.out:
         shown = read_test_set(flags.test_set, count) if flags.test_set else None
@@ -197,14 +202,6 @@ def _pictures(
     return files
 
 
-def _finish(pieces: Iterator[int], bar: ProgressBar) -> TestScores:
-    while True:
-        try:
-            bar.draw(next(pieces), "sequences")
-        except StopIteration as end:
-            return end.value
-
-
 def _pull(
     trainer: ForecastTrainer,
     flags: argparse.Namespace,
@@ -252,7 +249,7 @@ def _show(
 def _about(trainer: ForecastTrainer) -> dict[str, object]:
     return {
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
-        "settings": forecast_settings(trainer.config),
+        "settings": settings_of(trainer.config),
         "device": str(trainer.device),
         "precision": trainer.precision,
         "processes": trainer.processes,

@@ -1,6 +1,6 @@
 """What decides a training of a forecaster, in one checked and frozen value."""
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from convlstm.checks import (
@@ -8,7 +8,6 @@ from convlstm.checks import (
     check_choice,
     check_flag,
     check_integer,
-    check_names,
     check_number,
     normalise,
 )
@@ -16,7 +15,7 @@ from convlstm.digits import DigitsConfig
 from convlstm.forecaster import ForecasterConfig
 from convlstm.losses import FORECAST_LOSSES
 from convlstm.optimizers import OptimizerName, Schedule
-from convlstm.training import MAX_SEED
+from convlstm.settings import MAX_SEED, configure, settings_of
 
 Targets = Literal["all", "future"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -110,40 +109,16 @@ class ForecastConfig:
             raise SettingError("canvas", self.scene.canvas, "multiple", divisor=self.model.divisor)
 
 
-_SCENE_NAMES = tuple(f.name for f in fields(DigitsConfig))
-_MODEL_NAMES = tuple(f.name for f in fields(ForecasterConfig))
-_RUN_NAMES = tuple(f.name for f in fields(ForecastConfig) if f.name not in ("scene", "model"))
-FORECAST_NAMES = _SCENE_NAMES + _MODEL_NAMES + _RUN_NAMES
-
-
-def forecast_settings(config: ForecastConfig) -> dict[str, object]:
-    """Return a configuration as one flat mapping, as files and flags carry it."""
-    nested = asdict(config)
-    return {**nested.pop("scene"), **nested.pop("model"), **nested}
+FORECAST_NAMES = tuple(settings_of(ForecastConfig()))
 
 
 def forecast_config(settings: object, base: ForecastConfig | None = None) -> ForecastConfig:
-    """Make a configuration from a flat mapping: the one way in for whatever arrives.
-
-    Args:
-        settings: names of FORECAST_NAMES and their values; what is missing comes from base.
-        base: the configuration to start from; None means the defaults.
+    """Make a configuration of settings (names of FORECAST_NAMES); base None means the defaults.
 
     Raises:
         SettingError: settings is no mapping, or a name or a value is refused.
     """
-    settings = check_names(settings, FORECAST_NAMES)
-    base = base or ForecastConfig()
-
-    def part(names: tuple[str, ...]) -> dict[str, object]:
-        return {name: value for name, value in settings.items() if name in names}
-
-    return replace(
-        base,
-        scene=replace(base.scene, **part(_SCENE_NAMES)),
-        model=replace(base.model, **part(_MODEL_NAMES)),
-        **part(_RUN_NAMES),
-    )
+    return configure(settings, base or ForecastConfig())
 
 
 def horizon_at(config: ForecastConfig, progress: float) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from convlstm.costs import SECONDS_PER_CELL_CALL, Cost, training_mib, training_seconds
 from convlstm.forecast_config import CONTEXT_FRAMES, HORIZON, ForecastConfig, horizon_at
-from convlstm.forecasting import EVALUATED_AT_ONCE, VALIDATION_SEQUENCES
+from convlstm.forecast_validation import EVALUATED_AT_ONCE, VALIDATION_SEQUENCES
 
 # Measured on 2 CPU cores (AVX-512 bf16): digits, heads, losses, for a million pixels of a sequence.
 _SECONDS_PER_MPIXEL = 0.05

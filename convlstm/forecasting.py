@@ -21,30 +21,25 @@ from convlstm.checks import (
     check_number,
     normalise,
 )
-from convlstm.digits import DigitsConfig, read_digits, sample_digits
+from convlstm.digits import read_digits, sample_digits
 from convlstm.forecast_config import (
     CONTEXT_FRAMES,
     HORIZON,
     ForecastConfig,
-    Precision,
-    forecast_config,
-    forecast_settings,
     horizon_at,
 )
+from convlstm.forecast_validation import Validation
 from convlstm.forecaster import Forecaster, build_forecaster, forecast
 from convlstm.losses import FORECAST_LOSSES
-from convlstm.metrics import black_frames, copy_last_frame
 from convlstm.optimizers import Optimizer, onecycle
-from convlstm.training import Change, Clock, resolve_precision
-from convlstm.video_metrics import VideoEvaluation, VideoScores, frame_scores, mean_of
+from convlstm.pieces import Clock
+from convlstm.settings import CHANGEABLE, Change, configure, differences
+from convlstm.training import resolve_precision
+from convlstm.video_metrics import VideoEvaluation
 
 End = Literal["finished", "patience", "diverged"]
 
-VALIDATION_SEQUENCES = 128
-_VALIDATION_SEED = 2**31 - 1  # of the lower half, from which training draws nothing but weights
 _DATA_STREAM = 2**31  # added to a run's seed for its sequences
-EVALUATED_AT_ONCE = 8  # sequences; a fraction of a second of work on a CPU
-_NEARLY = 1e-6  # how near to 0 and 1 a prediction may come where its logit is asked for
 
 
 @dataclass(frozen=True)
@@ -123,10 +118,8 @@ class ForecastTrainer:
         model: the forecaster as it is now.
         averaged: its averaged weights, or None where the run keeps none.
         earlier: the trainings that its first weights come from, oldest first.
-        step: steps done.
         progress: share of the run that is done.
-        last: the newest record, or None.
-        history: the records since this trainer was made, the newest last.
+        history: a record for each step done.
         changes: settings changed on the way.
         best_loss: the least validation loss so far.
         best_weights: the weights that it was measured with.
@@ -139,7 +132,7 @@ class ForecastTrainer:
         weights: dict[str, Tensor] | None = None,
     ) -> None:
         self.config, self.device = config, torch.device(device)
-        self.precision = _resolve(config.precision, self.device)
+        self.precision = resolve_precision(config.precision, self.device)
         self.rank, self.processes = 0, 1
         if dist.is_initialized():
             self.rank, self.processes = dist.get_rank(), dist.get_world_size()
@@ -154,17 +147,33 @@ class ForecastTrainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "float16")
         self.generator = torch.Generator(self.device).manual_seed(config.seed + _DATA_STREAM)
         self.averaged = self._copy_weights() if config.ema else None
-        self.step, self.progress = 0, 0.0
-        self.last: ForecastRecord | None = None
+        self.progress = 0.0
         self.history: list[ForecastRecord] = []
         self.changes: list[Change] = []
         self.best_loss, self.best_weights = math.inf, self._copy_weights()
         self.evaluations_since_best = 0
         self._digits = read_digits("train").to(self.device)
-        self._validation: _Validation | None = None
+        self._validation: Validation | None = None
         self._parallel: nn.Module = self.model
         if self.processes > 1:
             self._parallel = nn.parallel.DistributedDataParallel(self.model)
+
+    @property
+    def step(self) -> int:
+        """Training steps done."""
+        return len(self.history)
+
+    @property
+    def last(self) -> ForecastRecord | None:
+        """The newest record, or None."""
+        return self.history[-1] if self.history else None
+
+    @property
+    def evaluation_is_due(self) -> bool:
+        """Whether the last step's evaluation is still to be done."""
+        if self.last is None or self.last.ended or self.last.validation_loss is not None:
+            return False
+        return self.step % self.config.evaluate_every == 0 or self.progress >= 1
 
     @property
     def seconds(self) -> float:
@@ -195,12 +204,11 @@ class ForecastTrainer:
             a new call goes on there.
         """
         while self.ended is None:
-            if not self._evaluation_is_due():
-                self.last = self._train_step(Clock(self.seconds))
+            if not self.evaluation_is_due:
+                self.history.append(self._train_step(Clock(self.seconds)))
                 self.progress = self._progress_now()
-            if self._evaluation_is_due():
+            if self.evaluation_is_due:
                 yield from self._evaluate_step(Clock(self.seconds))
-            self.history.append(self.last)
             yield self.last
 
     def change(self, **settings: float) -> None:
@@ -209,14 +217,11 @@ class ForecastTrainer:
         Raises:
             SettingError: another setting, or a value that is refused.
         """
-        check_names(settings, ("speed", "learning_rate"))
-        old = forecast_settings(self.config)
-        self.config = forecast_config(settings, self.config)
-        new = forecast_settings(self.config)
-        for name in settings:
-            if new[name] != old[name]:
-                self.changes.append(Change(self.step, name, old[name], new[name]))
-        if new["speed"] != old["speed"]:
+        check_names(settings, CHANGEABLE)
+        old, self.config = self.config, configure(settings, self.config)
+        for name, values in differences(old, self.config).items():
+            self.changes.append(Change(self.step, name, *values))
+        if self.config.scene != old.scene:
             self._validation = None
             self.best_loss = math.inf  # losses of another scene do not compare
 
@@ -271,9 +276,8 @@ class ForecastTrainer:
         is_finite = self._update(rate) and math.isfinite(mean_loss)
         for parameter in self.model.parameters():
             parameter.grad = None
-        self.step += 1
         return ForecastRecord(
-            self.step,
+            self.step + 1,
             progress,
             horizon,
             mean_loss,
@@ -327,11 +331,6 @@ class ForecastTrainer:
         drawn = torch.rand(shape, generator=self.generator, device=self.device)
         return drawn < 1 - progress / share
 
-    def _evaluation_is_due(self) -> bool:
-        if self.last is None or self.last.ended or self.last.validation_loss is not None:
-            return False
-        return self.step % self.config.evaluate_every == 0 or self.progress >= 1
-
     def _evaluate_step(self, clock: Clock) -> Iterator[None]:
         loss, evaluation = yield from self._evaluation_pieces(clock)
         loss = self._of_first(loss)
@@ -343,7 +342,7 @@ class ForecastTrainer:
             self.evaluations_since_best += 1
             if self.evaluations_since_best == self.config.patience:
                 ended = ended or "patience"
-        self.last = replace(
+        self.history[-1] = replace(
             self.last,
             seconds=clock.seconds(),
             validation_loss=loss,
@@ -355,21 +354,15 @@ class ForecastTrainer:
         self, clock: Clock
     ) -> Generator[None, None, tuple[float, VideoEvaluation]]:
         """Find the loss and the scores on the validation set, at the full horizon."""
-        validation = self._validation
-        if validation is None:
-            validation = self._validation = _Validation(self.config.scene, self.device)
-        model, loss, scores = self.evaluation_model(), 0.0, []
-        for start in range(0, VALIDATION_SEQUENCES, EVALUATED_AT_ONCE):
-            context, truth = validation.sequences(start)
+        if self._validation is None:
+            self._validation = Validation(self.config.scene, self.device)
+        model = self.evaluation_model()
+
+        def predict(context: Tensor) -> Tensor:
             with self._autocast():
-                predicted = forecast(model, context, HORIZON, augmented=self.config.augmented)
-            criterion = FORECAST_LOSSES[self.config.loss]
-            share = len(truth) / VALIDATION_SEQUENCES
-            loss += criterion(predicted.logit(_NEARLY), predicted, truth).item() * share
-            scores.append(frame_scores(predicted, truth))
-            validation.score_baselines(start, context, truth)
-            yield from clock.interruption()
-        return loss, VideoEvaluation(mean_of(torch.cat(scores)), *validation.baselines)
+                return forecast(model, context, HORIZON, augmented=self.config.augmented)
+
+        return self._validation.score(predict, FORECAST_LOSSES[self.config.loss], clock)
 
     def _progress_now(self) -> float:
         """How much of the run is done, in [0, 1] and over; the same in all processes."""
@@ -392,42 +385,3 @@ class ForecastTrainer:
         enabled = self.precision != "float32"
         dtype = getattr(torch, self.precision) if enabled else torch.bfloat16
         return torch.autocast(self.device.type, dtype, enabled=enabled)
-
-
-class _Validation:
-    """Sequences of digits that no training sees, and what trivial predictors score on them.
-
-    They are kept in bytes, a quarter of what the frames take: each run of a server has its own.
-    """
-
-    def __init__(self, scene: DigitsConfig, device: torch.device) -> None:
-        frames = sample_digits(
-            replace(scene, flips=False),
-            read_digits("validation").to(device),
-            VALIDATION_SEQUENCES,
-            CONTEXT_FRAMES + HORIZON,
-            torch.Generator(device).manual_seed(_VALIDATION_SEED),
-        )
-        self._bytes = (255 * frames).round().byte()
-        self._scored: dict[int, tuple[Tensor, Tensor]] = {}  # black, copy-last; by first sequence
-
-    def sequences(self, start: int) -> tuple[Tensor, Tensor]:
-        """Return some sequences' context and truth."""
-        frames = self._bytes[start : start + EVALUATED_AT_ONCE].float() / 255
-        return frames.split((CONTEXT_FRAMES, HORIZON), 1)
-
-    def score_baselines(self, start: int, context: Tensor, truth: Tensor) -> None:
-        """Score the trivial predictors on these sequences, once."""
-        if start not in self._scored:
-            trivial = black_frames(truth), copy_last_frame(context, HORIZON)
-            self._scored[start] = tuple(frame_scores(frames, truth) for frames in trivial)
-
-    @property
-    def baselines(self) -> tuple[VideoScores, VideoScores]:
-        """Mean scores of black frames and of the copied last frame, once all are scored."""
-        black, copied = zip(*self._scored.values(), strict=True)
-        return mean_of(torch.cat(black)), mean_of(torch.cat(copied))
-
-
-def _resolve(precision: Precision, device: torch.device) -> str:
-    return precision if precision == "float16" else resolve_precision(precision, device)

@@ -12,8 +12,8 @@ from convlstm.model import ConvLSTMCell
 OptimizerName = Literal["adamw", "muon"]
 Schedule = Literal["onecycle", "constant"]
 
-_FIRST = 1 / 25  # of the largest rate: the defaults of torch's OneCycleLR
-_LAST = _FIRST / 1e4
+ONECYCLE_FIRST = 1 / 25  # of the largest rate: the defaults of torch's OneCycleLR
+ONECYCLE_LAST = ONECYCLE_FIRST / 1e4
 
 
 def onecycle(progress: float, warm_up: float) -> float:
@@ -24,9 +24,9 @@ def onecycle(progress: float, warm_up: float) -> float:
         warm_up: the share of the run over which the rate rises, in (0, 1).
     """
     if progress <= warm_up:
-        start, end, part = _FIRST, 1.0, progress / warm_up
+        start, end, part = ONECYCLE_FIRST, 1.0, progress / warm_up
     else:
-        start, end, part = 1.0, _LAST, (progress - warm_up) / (1 - warm_up)
+        start, end, part = 1.0, ONECYCLE_LAST, (progress - warm_up) / (1 - warm_up)
     return end + (start - end) / 2 * (1 + math.cos(math.pi * part))
 
 

@@ -7,7 +7,7 @@ from convlstm.digits import DigitsConfig
 from convlstm.forecast_config import ForecastConfig
 from convlstm.forecaster import ForecasterConfig
 from convlstm.predictor import ModelConfig
-from convlstm.training import TrainConfig
+from convlstm.train_config import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ class Run:
         drawing: a viewer's own digit, shown instead of a sample, or None.
         picture: the latest picture, or None before the first.
         shipped: whether it shows a model that was trained before, untouched.
+        chosen: whether its settings are somebody's choice, and not those of the page's first model.
     """
 
     def __init__(self, trainer: AnyTrainer, *, shipped: bool = False) -> None:
@@ -54,15 +55,16 @@ class Run:
         self.version = 0
         self.watched_at = time.monotonic()
         self.replace_trainer(trainer, shipped=shipped)
+        self.chosen = False
 
     def replace_trainer(self, trainer: AnyTrainer, *, shipped: bool = False) -> None:
         """Begin anew with another trainer; viewers stay."""
         self.system: System = system_of(trainer.config)
-        self.trainer, self.shipped = trainer, shipped
+        self.trainer, self.shipped, self.chosen = trainer, shipped, True
         self.state: RunState = trainer.ended or ("paused" if trainer.step else "idle")
         self.reason = ""
         self.place = 0
-        self.steps_done = trainer.step
+        self.steps_done = trainer.step - trainer.evaluation_is_due
         self.steps_wanted = 0  # by Step: train until so many more records have come
         self.step_seconds: float | None = None
         self._seconds = trainer.seconds

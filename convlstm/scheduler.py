@@ -19,8 +19,10 @@ from convlstm.checks import SettingError, check_integer
 from convlstm.costs import Cost, estimate
 from convlstm.forecast_view import make_drawing
 from convlstm.runs import ACTIVE, WATCHED_SECONDS, Run
+from convlstm.settings import CHANGEABLE, configure, differences
 from convlstm.systems import DIGITS, SQUARES, AnyTrainer, Config, system_of
-from convlstm.training import TrainConfig, Trainer, resolve_precision
+from convlstm.train_config import TrainConfig
+from convlstm.training import Trainer, resolve_precision
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +110,7 @@ class Scheduler:
             SettingError: a setting is refused; nothing changed.
             ResetNeeded: the run is paused and these settings are not its own.
         """
-        config = run.system.configure(settings, run.system.default)
+        config = configure(settings, run.system.default)
         self.check(config)
         if run.state in ACTIVE:
             return self.call(lambda: run)
@@ -126,7 +128,7 @@ class Scheduler:
 
     def reset(self, run: Run, settings: object) -> Future:
         """Throw a run's training away and stand ready with these settings."""
-        config = run.system.configure(settings, run.system.default)
+        config = configure(settings, run.system.default)
         self.check(config)
         return self.replace(run, lambda: run.system.make_trainer(config, self.device))
 
@@ -136,12 +138,11 @@ class Scheduler:
         Raises:
             ResetNeeded: something else changed too; nothing is taken over.
         """
-        old, new = (run.system.settings_of(c) for c in (run.config, config))
-        changed = [name for name in run.system.setting_names if old[name] != new[name]]
-        if others := [name for name in changed if name not in ("speed", "learning_rate")]:
+        new = {name: value for name, (_, value) in differences(run.config, config).items()}
+        if others := [name for name in new if name not in CHANGEABLE]:
             raise ResetNeeded(others)
-        if changed:
-            self.call(lambda: run.change(**{name: new[name] for name in changed}))
+        if new:
+            self.call(lambda: run.change(**new))
 
     def pause(self, run: Run) -> Future:
         """Pull no further pieces until `train`."""
@@ -164,7 +165,7 @@ class Scheduler:
             SettingError: a setting is refused.
             ResetNeeded: the run is under way and these settings are not its own.
         """
-        config = run.system.configure(settings, run.system.default)
+        config = configure(settings, run.system.default)
         self.check(config)
         fresh = run.is_over
         if not fresh:

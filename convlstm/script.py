@@ -8,7 +8,8 @@ written out, as a reader wants them; the tests hold both to the same losses.
 from collections.abc import Iterator
 from string import Template
 
-from convlstm.training import TrainConfig, settings_of
+from convlstm.settings import settings_of
+from convlstm.train_config import TrainConfig
 
 
 def training_script(config: TrainConfig) -> str:

@@ -17,10 +17,12 @@ from convlstm.forecast_checkpoint import read_forecaster, resume_forecaster, sav
 from convlstm.forecast_config import ForecastConfig, forecast_config
 from convlstm.forecast_evaluation import score_forecaster, test_sequences
 from convlstm.forecasting import End, ForecastTrainer
+from convlstm.pieces import finish
 from convlstm.safe_files import CheckpointError, write_atomically
 from convlstm.video_metrics import VideoScores, mean_scores_of
 
 Scale = Literal["small", "full"]
+Variants = dict[str, dict[str, object]]  # the settings of each, by name
 
 SEEDS = (0, 1, 2)
 _TEST_SEED = 1
@@ -28,7 +30,13 @@ _TEST_SEQUENCES = {"small": 200, "full": 10_000}
 _SAVE_EVERY = 200  # steps between two files of a training under way
 
 _PLAIN = {"network": "multiscale", "residual": False, "attention": False, "curriculum": 0.0}
-_RECIPE = {"rollout": "closed", "targets": "future", "warm_up": 0.3, "weight_decay": 1e-5}
+_RECIPE = {
+    "loss": "mse+ssim",
+    "rollout": "closed",
+    "targets": "future",
+    "warm_up": 0.3,
+    "weight_decay": 1e-5,
+}
 # What every variant shares. Small: the article's shape on patches, for two CPU cores.
 _SCALES: dict[Scale, dict[str, object]] = {
     "small": {
@@ -58,24 +66,28 @@ _SCALES: dict[Scale, dict[str, object]] = {
         "evaluate_every": 1000,
     },
 }
+# What a study has of its own at a scale. In so few steps the article's loss stays at the black
+# frame, whatever the technique; and there are more trainings here than losses.
+_OWN: dict[tuple[str, Scale], dict[str, object]] = {
+    ("techniques", "small"): {"loss": "bce+ssim", "steps": 1200, "evaluate_every": 1200},
+}
 _TECHNIQUES: dict[str, dict[str, object]] = {
     "residual": {"residual": True},
     "attention": {"attention": True},
     "curriculum": {"curriculum": 0.5},
     "test-time augmentation": {"augmented": True},
 }
-STUDIES: dict[str, dict[str, dict[str, object]]] = {
+STUDIES: dict[str, Variants] = {
     "losses": {
         "MSE": {"loss": "mse"},
         "SSIM": {"loss": "ssim"},
         "0.7 MSE + 0.3 (1 - SSIM)": {"loss": "mse+ssim"},
     },
     "techniques": {
-        "base": {"loss": "mse+ssim"},
-        **{f"+ {name}": {"loss": "mse+ssim", **settings} for name, settings in _TECHNIQUES.items()},
+        "base": {},
+        **{f"+ {name}": settings for name, settings in _TECHNIQUES.items()},
         "all of them": {
-            "loss": "mse+ssim",
-            **{name: value for part in _TECHNIQUES.values() for name, value in part.items()},
+            name: value for part in _TECHNIQUES.values() for name, value in part.items()
         },
     },
 }
@@ -89,7 +101,7 @@ class Result:
         variant: its row in the table.
         seed: of its weights and sequences.
         parameters: of the network.
-        seconds: computing time of the training, s.
+        seconds: computing time of the training, s; shared by variants that differ in evaluation.
         ended: why it ended; a diverged one is scored as it was left.
         scores: on sequences of unseen digits.
     """
@@ -107,7 +119,7 @@ class Progress:
     """How far a study is.
 
     Attributes:
-        variant: the row that trains.
+        variant: the row that trains, the first of those that share a training.
         seed: its seed.
         done: share of the whole study, in [0, 1].
     """
@@ -137,21 +149,26 @@ def run_study(
     Yields:
         How far it is, after every training step.
     """
-    variants = STUDIES[name]
     # Seed by seed: left early, the study has all variants of the first seeds.
-    tasks = [(variant, seed) for seed in SEEDS for variant in variants]
+    tasks = [(shared, seed) for seed in SEEDS for shared in _trainings(STUDIES[name])]
     finished = {(result.variant, result.seed) for result in read_results(name, folder, scale)}
-    for number, (variant, seed) in enumerate(tasks):
-        if (variant, seed) in finished:
+    for number, (variants, seed) in enumerate(tasks):
+        missing = {key: value for key, value in variants.items() if (key, seed) not in finished}
+        if not missing:
             continue
-        settings = {**_SCALES[scale], **(changes or {}), **variants[variant], "seed": seed}
+        first = next(iter(missing))
+        settings = {**_SCALES[scale], **_OWN.get((name, scale), {}), **(changes or {})}
+        settings |= {**missing[first], "seed": seed, "augmented": False}
         trainer = _trainer(forecast_config(settings), folder / "run.safetensors", device)
         for record in trainer.records():
             if record.step % _SAVE_EVERY == 0:
                 save_run(trainer, folder / "run.safetensors")
-            yield Progress(variant, seed, (number + trainer.progress) / len(tasks))
-        result = _score(trainer, variant, _TEST_SEQUENCES[scale])
-        _write_results(name, folder, scale, [*read_results(name, folder, scale), result])
+            yield Progress(first, seed, (number + trainer.progress) / len(tasks))
+        results = [
+            _score(trainer, variant, _TEST_SEQUENCES[scale], augmented="augmented" in own)
+            for variant, own in missing.items()
+        ]
+        _write_results(name, folder, scale, [*read_results(name, folder, scale), *results])
         (folder / "run.safetensors").unlink(missing_ok=True)
 
 
@@ -190,6 +207,15 @@ def markdown_table(name: str, results: list[Result]) -> str:
     return "\n".join(lines)
 
 
+def _trainings(variants: Variants) -> list[Variants]:
+    """Put the variants together that differ in how they are evaluated alone: one training each."""
+    shared: dict[str, Variants] = {}
+    for variant, settings in variants.items():
+        trained = {name: value for name, value in settings.items() if name != "augmented"}
+        shared.setdefault(json.dumps(trained), {})[variant] = settings
+    return list(shared.values())
+
+
 def _trainer(config: ForecastConfig, file: Path, device: torch.device | str) -> ForecastTrainer:
     """Go on with the file's run if it is this one."""
     if file.exists():
@@ -199,17 +225,10 @@ def _trainer(config: ForecastConfig, file: Path, device: torch.device | str) -> 
     return ForecastTrainer(config, device)
 
 
-def _score(trainer: ForecastTrainer, variant: str, count: int) -> Result:
+def _score(trainer: ForecastTrainer, variant: str, count: int, *, augmented: bool) -> Result:
     config, model = trainer.config, trainer.evaluation_model()
-    pieces = score_forecaster(
-        model, test_sequences(config.scene, count, _TEST_SEED), augmented=config.augmented
-    )
-    while True:
-        try:
-            next(pieces)
-        except StopIteration as end:
-            scores = end.value
-            break
+    sequences = test_sequences(config.scene, count, _TEST_SEED)
+    scores = finish(score_forecaster(model, sequences, augmented=augmented))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     mean = mean_scores_of(scores.model)
     return Result(variant, config.seed, parameters, trainer.seconds, trainer.ended, mean)

@@ -17,19 +17,16 @@ from convlstm.forecast_checkpoint import (
     run_bytes,
     start_from,
 )
-from convlstm.forecast_config import (
-    FORECAST_NAMES,
-    ForecastConfig,
-    forecast_config,
-    forecast_settings,
-)
+from convlstm.forecast_config import ForecastConfig
 from convlstm.forecast_costs import estimate_forecast
 from convlstm.forecast_view import ForecastView
 from convlstm.forecasting import ForecastTrainer
 from convlstm.presets import LIVE_PRESETS, PRESETS, Preset
 from convlstm.safe_files import file_format
+from convlstm.settings import configure
 from convlstm.squares_view import SquaresView
-from convlstm.training import SETTING_NAMES, TrainConfig, Trainer, config_from, settings_of
+from convlstm.train_config import TrainConfig
+from convlstm.training import Trainer
 
 SystemName = Literal["squares", "digits"]
 Config = TrainConfig | ForecastConfig
@@ -43,10 +40,7 @@ class System:
 
     Attributes:
         name: "squares" (the next frame of moving squares) or "digits" (ten frames of Moving MNIST).
-        setting_names: of its configuration, flat.
         presets: its settings worth a button, by name; the first is what a page begins with.
-        configure: makes a configuration of settings and a base: the one way in.
-        settings_of: turns a configuration back into settings.
         estimate: what a configuration costs, under a precision and a slowdown.
         make_trainer: begins a run on a device.
         make_view: chooses what its viewers look at.
@@ -55,10 +49,7 @@ class System:
     """
 
     name: SystemName
-    setting_names: tuple[str, ...]
     presets: dict[str, Preset]
-    configure: Callable[..., Config]
-    settings_of: Callable[[Config], dict[str, object]]
     estimate: Callable[[Config, str, float], Cost]
     make_trainer: Callable[[Config, torch.device], AnyTrainer]
     make_view: Callable[[AnyTrainer], View]
@@ -77,10 +68,7 @@ def _forecaster_bytes(trainer: ForecastTrainer) -> bytes:
 
 SQUARES = System(
     name="squares",
-    setting_names=SETTING_NAMES,
     presets=PRESETS,
-    configure=config_from,
-    settings_of=settings_of,
     estimate=estimate,
     make_trainer=Trainer,
     make_view=SquaresView,
@@ -93,10 +81,7 @@ SQUARES = System(
 )
 DIGITS = System(
     name="digits",
-    setting_names=FORECAST_NAMES,
     presets=LIVE_PRESETS,
-    configure=forecast_config,
-    settings_of=forecast_settings,
     estimate=estimate_forecast,
     make_trainer=ForecastTrainer,
     make_view=ForecastView,
@@ -144,13 +129,12 @@ def open_file(path: Path) -> OpenedFile:
         return OpenedFile(config, False, config, lambda device: resume(checkpoint, device))
     forecaster = read_forecaster(path)
     config = forecaster.config
-    pictures = forecast_config({"steps": 1, "batch_size": 1, "max_minutes": 0}, config)
+    pictures = configure({"steps": 1, "batch_size": 1, "max_minutes": 0}, config)
     if forecaster.run is None:
         return OpenedFile(
             config, True, pictures, lambda device: start_from(forecaster, config, device)
         )
-    last = forecaster.progress["last"]
-    work = pictures if last and last["ended"] else config
+    work = pictures if forecaster.progress["ended"] else config
     return OpenedFile(config, False, work, lambda device: resume_forecaster(forecaster, device))
 
 

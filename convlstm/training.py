@@ -4,34 +4,26 @@ Axes: B batch, T time (frames), H height (px), W width (px). Intensities in [0, 
 """
 
 import math
-import time
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from convlstm.checks import (
-    SettingError,
-    check_choice,
-    check_integer,
-    check_names,
-    check_number,
-    normalise,
-)
+from convlstm.checks import check_names
 from convlstm.costs import evaluation_chunk, training_chunk
-from convlstm.data import CONTEXT_FRAMES, Squares, SquaresConfig, sample_squares
+from convlstm.data import CONTEXT_FRAMES, Squares, sample_squares
 from convlstm.losses import LOSSES
 from convlstm.metrics import Evaluation, black_frames, copy_last_frame, score
-from convlstm.predictor import ModelConfig, build_predictor
+from convlstm.optimizers import ONECYCLE_FIRST, ONECYCLE_LAST
+from convlstm.pieces import Clock, finish
+from convlstm.predictor import build_predictor
+from convlstm.settings import CHANGEABLE, Change, configure, differences
+from convlstm.train_config import TrainConfig
 
-Schedule = Literal["onecycle", "constant"]
-Targets = Literal["all", "last"]
-Precision = Literal["auto", "float32", "bfloat16"]
 End = Literal["goal", "finished", "diverged"]
 
-MAX_SEED = 2**31 - 1
 # A CPU generator reads only the lower 32 bits of a seed. A person's seeds, which the weights are
 # drawn from, take the lower half of those, and the sequences of training the upper half, so that no
 # run draws weights and data from one stream, or trains on the held-out set: that has a seed of the
@@ -44,108 +36,7 @@ HORIZON = 10  # frames that the longest look ahead shows
 # torch's OneCycleLR with its own defaults but the warm-up: 0.15 of the steps instead of 0.3 reached
 # a held-out MSE of 0.001 at steps 60, 60, 70 instead of 70, 80, 80.
 _ONECYCLE_WARM_UP = 0.15
-_ONECYCLE_FIRST = 1 / 25  # of the largest rate
-_ONECYCLE_LAST = _ONECYCLE_FIRST / 1e4
 _DIVERGED_RATIO = 100  # a loss this many times the first one has no way back
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides a run. The defaults are the preset "Quick start".
-
-    Attributes:
-        scene: what the sequences show.
-        model: what learns them.
-        epochs: passes, 1 to 5000; sequences are drawn fresh, so an epoch is only a count.
-        batches_per_epoch: training steps in an epoch, 1 to 100.
-        batch_size: sequences in a step, 1 to 32.
-        learning_rate: Adam's rate, 1e-5 to 1; the largest one under "onecycle".
-        schedule: "onecycle" (up over the first 15 % of the steps, then down to 0) or "constant".
-        loss: "mse", "l1", "mse+ssim", or "bce" (needs the sigmoid output).
-        targets: "all" next frames (2 to 10), or only the "last" as in the article.
-        gradient_clip: largest norm of the gradient, 0 to 100; 0 leaves it alone.
-        precision: "float32", "bfloat16" (autocast), or "auto": bfloat16 where it is fast.
-        seed: of the weights and the sequences, 0 to 2**31 - 1.
-        stop_below: held-out MSE that ends the run, 0 to 1; 0 never does.
-        evaluate_every: steps between evaluations on the held-out set, 1 to 1000.
-    """
-
-    scene: SquaresConfig = field(default_factory=SquaresConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    epochs: int = 260
-    batches_per_epoch: int = 1
-    batch_size: int = 4
-    learning_rate: float = 0.02
-    schedule: Schedule = "onecycle"
-    loss: str = "bce"
-    targets: Targets = "all"
-    gradient_clip: float = 1.0
-    precision: Precision = "auto"
-    seed: int = 0
-    stop_below: float = 0.0
-    evaluate_every: int = 30
-
-    def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            SettingError: a field is outside its range.
-        """
-        normalise(
-            self,
-            epochs=check_integer("epochs", self.epochs, 1, 5000),
-            batches_per_epoch=check_integer("batches_per_epoch", self.batches_per_epoch, 1, 100),
-            batch_size=check_integer("batch_size", self.batch_size, 1, 32),
-            learning_rate=check_number("learning_rate", self.learning_rate, 1e-5, 1),
-            schedule=check_choice("schedule", self.schedule, get_args(Schedule)),
-            loss=check_choice("loss", self.loss, LOSSES),
-            targets=check_choice("targets", self.targets, get_args(Targets)),
-            gradient_clip=check_number("gradient_clip", self.gradient_clip, 0, 100),
-            precision=check_choice("precision", self.precision, get_args(Precision)),
-            seed=check_integer("seed", self.seed, 0, MAX_SEED),
-            stop_below=check_number("stop_below", self.stop_below, 0, 1),
-            evaluate_every=check_integer("evaluate_every", self.evaluate_every, 1, 1000),
-        )
-        if self.loss == "bce" and self.model.output != "sigmoid":
-            raise SettingError("loss", "bce", "sigmoid")
-
-    @property
-    def total_steps(self) -> int:
-        """Training steps of the whole run."""
-        return self.epochs * self.batches_per_epoch
-
-
-_SCENE_NAMES = tuple(f.name for f in fields(SquaresConfig))
-_MODEL_NAMES = tuple(f.name for f in fields(ModelConfig))
-_TRAIN_NAMES = tuple(f.name for f in fields(TrainConfig) if f.name not in ("scene", "model"))
-SETTING_NAMES = _SCENE_NAMES + _MODEL_NAMES + _TRAIN_NAMES
-
-
-def settings_of(config: TrainConfig) -> dict[str, object]:
-    """Return a configuration as one flat mapping, as links, files and the page carry it."""
-    nested = asdict(config)
-    return {**nested.pop("scene"), **nested.pop("model"), **nested}
-
-
-def config_from(settings: object, base: TrainConfig | None = None) -> TrainConfig:
-    """Make a configuration from a flat mapping: the one way in for whatever arrives.
-
-    Args:
-        settings: names of SETTING_NAMES and their values; what is missing comes from base.
-        base: the configuration to start from; None means the defaults.
-
-    Raises:
-        SettingError: settings is no mapping, or a name or a value is refused.
-    """
-    settings = check_names(settings, SETTING_NAMES)
-    base = base or TrainConfig()
-    part = {name: value for name, value in settings.items() if name in _TRAIN_NAMES}
-    return replace(
-        base,
-        scene=replace(base.scene, **{k: v for k, v in settings.items() if k in _SCENE_NAMES}),
-        model=replace(base.model, **{k: v for k, v in settings.items() if k in _MODEL_NAMES}),
-        **part,
-    )
 
 
 @dataclass(frozen=True)
@@ -171,16 +62,6 @@ class StepRecord:
     seconds: float
     evaluation: Evaluation | None = None
     ended: End | None = None
-
-
-@dataclass(frozen=True)
-class Change:
-    """A setting changed during a run, from the step after `step` on."""
-
-    step: int
-    name: str
-    old: float
-    new: float
 
 
 class Trainer:
@@ -216,6 +97,14 @@ class Trainer:
         """Training steps done."""
         return len(self.records)
 
+    @property
+    def evaluation_is_due(self) -> bool:
+        """Whether the last step's evaluation is still to be done."""
+        if not self.records or self.ended or self.records[-1].evaluation:
+            return False
+        due = self.step % self.config.evaluate_every == 0
+        return due or self.step in (1, self.config.total_steps)
+
     def pieces(self) -> Iterator[StepRecord | None]:
         """Train to the end of the run, cut fine.
 
@@ -225,9 +114,9 @@ class Trainer:
             a step, it leaves everything as it was before that step, and a new call goes on there.
         """
         while self.ended is None:
-            if not self._evaluation_is_due():
+            if not self.evaluation_is_due:
                 yield from self._train_step()
-            if self._evaluation_is_due():
+            if self.evaluation_is_due:
                 yield from self._evaluate_step()
             yield self.records[-1]
 
@@ -237,14 +126,11 @@ class Trainer:
         Raises:
             SettingError: another setting, or a value that is refused.
         """
-        check_names(settings, ("speed", "learning_rate"))
-        old = settings_of(self.config)
-        self.config = config_from(settings, self.config)
-        new = settings_of(self.config)
-        for name in settings:
-            if new[name] != old[name]:
-                self.changes.append(Change(self.step, name, old[name], new[name]))
-        if new["speed"] != old["speed"]:
+        check_names(settings, CHANGEABLE)
+        old, self.config = self.config, configure(settings, self.config)
+        for name, values in differences(old, self.config).items():
+            self.changes.append(Change(self.step, name, *values))
+        if self.config.scene != old.scene:
             self._set_held_out()
             self.best_mse = math.inf  # scores of another scene do not compare
             self.best_weights = self._copy_weights()
@@ -270,12 +156,7 @@ class Trainer:
 
     def evaluate(self) -> Evaluation:
         """Score the model on the held-out set, in one go."""
-        pieces = self._evaluation_pieces(Clock(0.0))
-        while True:
-            try:
-                next(pieces)
-            except StopIteration as end:
-                return end.value
+        return finish(self._evaluation_pieces(Clock(0.0)))
 
     def restore_best(self) -> None:
         """Put back the weights of the best evaluation so far."""
@@ -332,12 +213,6 @@ class Trainer:
         loss.backward()
         return torch.stack([loss.detach(), mse * share])
 
-    def _evaluation_is_due(self) -> bool:
-        if not self.records or self.ended or self.records[-1].evaluation:
-            return False
-        due = self.step % self.config.evaluate_every == 0
-        return due or self.step in (1, self.config.total_steps)
-
     def _evaluate_step(self) -> Iterator[None]:
         clock = Clock(self.seconds)
         evaluation = yield from self._evaluation_pieces(clock)
@@ -352,7 +227,7 @@ class Trainer:
             self.records[-1], seconds=clock.seconds(), evaluation=evaluation, ended=self.ended
         )
 
-    def _evaluation_pieces(self, clock: "Clock") -> Generator[None, None, Evaluation]:
+    def _evaluation_pieces(self, clock: Clock) -> Generator[None, None, Evaluation]:
         context, truth = self._held_out
         predicted = []
         for chunk in context.split(evaluation_chunk(self.config)):
@@ -410,9 +285,9 @@ def learning_rate_at(config: TrainConfig, step: int) -> float:
     peak = _ONECYCLE_WARM_UP * config.total_steps - 1
     last = config.total_steps - 1
     if step <= peak:
-        start, end, progress = _ONECYCLE_FIRST, 1.0, step / peak
+        start, end, progress = ONECYCLE_FIRST, 1.0, step / peak
     else:
-        start, end, progress = 1.0, _ONECYCLE_LAST, (step - peak) / (last - peak)
+        start, end, progress = 1.0, ONECYCLE_LAST, (step - peak) / (last - peak)
     return config.learning_rate * (end + (start - end) / 2 * (1 + math.cos(math.pi * progress)))
 
 
@@ -427,20 +302,3 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     else:
         fast = False
     return "bfloat16" if fast else "float32"
-
-
-class Clock:
-    """Counts a run's computing time, without what passes while others have their turn."""
-
-    def __init__(self, seconds: float) -> None:
-        self._started = time.perf_counter() - seconds
-
-    def seconds(self) -> float:
-        """Return the computing time so far, in s."""
-        return time.perf_counter() - self._started
-
-    def interruption(self) -> Iterator[None]:
-        """Yield once; what passes meanwhile does not count."""
-        seconds = self.seconds()
-        yield None
-        self._started = time.perf_counter() - seconds

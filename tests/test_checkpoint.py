@@ -30,13 +30,15 @@ from convlstm.checkpoint import (
     write_atomically,
 )
 from convlstm.predictor import ModelConfig, NextFramePredictor
-from convlstm.training import Change, StepRecord, TrainConfig, Trainer, config_from, settings_of
+from convlstm.settings import Change, settings_of
+from convlstm.train_config import TrainConfig, train_config
+from convlstm.training import StepRecord, Trainer
 
 ROOT = Path(__file__).parents[1]
 KILLS = 50  # of a process that saves
 MUTATIONS = 500  # damaged files
 
-SMALL = config_from(
+SMALL = train_config(
     {
         "canvas": 16,
         "square_size": 3,
@@ -54,7 +56,7 @@ SMALL = config_from(
 
 
 def small(**settings: object) -> TrainConfig:
-    return config_from(settings, SMALL)
+    return train_config(settings, SMALL)
 
 
 def trained(steps: int | None, **settings: object) -> Trainer:
@@ -306,11 +308,12 @@ import os, random, signal, sys, time
 import torch
 torch.set_num_threads(1)  # a process with threads could not be forked
 from convlstm.checkpoint import read_checkpoint, save_checkpoint
-from convlstm.training import Trainer, config_from
+from convlstm.train_config import train_config
+from convlstm.training import Trainer
 
 path, kills = sys.argv[1], int(sys.argv[2])
 settings = {"canvas": 16, "square_size": 3, "hidden_channels": 48, "kernel_size": 7}
-trainers = [Trainer(config_from({**settings, "seed": seed})) for seed in (0, 1)]
+trainers = [Trainer(train_config({**settings, "seed": seed})) for seed in (0, 1)]
 save_checkpoint(trainers[0], path)
 draw = random.Random(0)
 for _ in range(kills):

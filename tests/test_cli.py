@@ -13,14 +13,16 @@ import pytest
 import torch
 from PIL import Image
 
-from convlstm import cli, forecast_view, forecasting, squares_view, training
+from convlstm import cli, forecast_validation, forecast_view, squares_view, training
 from convlstm.__main__ import main
 from convlstm.checkpoint import load_checkpoint, read_checkpoint
 from convlstm.data import CONTEXT_FRAMES, SquaresConfig, sample_squares
 from convlstm.metrics import black_frames, copy_last_frame, score_by_lead_time
 from convlstm.presets import PRESETS
+from convlstm.settings import MAX_SEED, settings_of
 from convlstm.terminal import ProgressBar, print_json
-from convlstm.training import HORIZON, SETTING_NAMES, config_from, settings_of
+from convlstm.train_config import TRAIN_NAMES, train_config
+from convlstm.training import HORIZON
 
 TINY = "--canvas 16 --square-size 4 --hidden-channels 2 --batch-size 2".split()
 TINY += "--precision float32 --device cpu".split()
@@ -154,7 +156,7 @@ def test_the_articles_preset_has_the_articles_parameters(
 
 
 def test_every_setting_is_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
-    assert set(OTHER_SETTINGS) == set(SETTING_NAMES)
+    assert set(OTHER_SETTINGS) == set(TRAIN_NAMES)
     flags = []
     for name, value in OTHER_SETTINGS.items():
         flag = "--" + name.replace("_", "-")
@@ -163,7 +165,7 @@ def test_every_setting_is_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
     settings = parse(capsys.readouterr().out)[0]["settings"]
     assert settings == OTHER_SETTINGS
     preset = settings_of(PRESETS["quick"].config)
-    assert not {name for name in SETTING_NAMES if settings[name] == preset[name]}
+    assert not {name for name in TRAIN_NAMES if settings[name] == preset[name]}
 
 
 def test_a_flag_switches_a_presets_option_off(capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,7 +173,7 @@ def test_a_flag_switches_a_presets_option_off(capsys: pytest.CaptureFixture[str]
     assert main(["train", "--preset", "deep", *flags]) == 0
     given = {"residual": False, "canvas": 16, "square_size": 4, "hidden_channels": 2}
     given |= {"batch_size": 2, "precision": "float32", "epochs": 1}
-    expected = config_from(given, PRESETS["deep"].config)
+    expected = train_config(given, PRESETS["deep"].config)
     assert parse(capsys.readouterr().out)[0]["settings"] == settings_of(expected)
 
 
@@ -184,7 +186,7 @@ def test_help_explains_every_flag(command: list[str], capsys: pytest.CaptureFixt
     if command == ["train"]:
         assert "--hidden-channels N channels of every ConvLSTM layer, 1 to 64 [8]" in text
         assert "first 15 % of the steps" in text
-        for name in SETTING_NAMES:
+        for name in TRAIN_NAMES:
             assert f"--{name.replace('_', '-')}" in text
         for preset in PRESETS.values():
             assert preset.sentence in text
@@ -256,7 +258,7 @@ def test_a_resumed_run_goes_on_where_it_was(
         assert main(flags) == 130
     first, *after = parse(capsys.readouterr().out)
     assert first == about
-    whole = training.train(config_from(about["settings"]))
+    whole = training.train(train_config(about["settings"]))
     expected = [next(whole).loss for _ in range(after[-1]["step"])]
     # One was printed by a process with other threads; the sums differ in their last digits.
     assert [r["loss"] for r in before + after][-3:] == pytest.approx(expected[-3:], rel=1e-4)
@@ -332,12 +334,12 @@ def test_a_sequence_does_not_depend_on_how_many_are_drawn(
 def test_test_seeds_are_none_of_training_or_of_the_page() -> None:
     # A CPU generator reads 32 bits of a seed.
     first_training_seed = training._DATA_STREAM
-    last_training_seed = training.MAX_SEED + training._DATA_STREAM
+    last_training_seed = MAX_SEED + training._DATA_STREAM
     assert cli.MAX_TEST_SEED < first_training_seed <= last_training_seed < 2**32
     assert cli.MAX_TEST_SEED < min(
         training._HELD_OUT_SEED,
         squares_view._SAMPLE_SEED,
-        forecasting._VALIDATION_SEED,
+        forecast_validation._SEED,
         forecast_view._SAMPLE_SEED,
     )
 

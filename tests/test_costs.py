@@ -20,7 +20,8 @@ from convlstm.model import ConvLSTM
 from convlstm.predictor import ModelConfig
 from convlstm.presets import PRESETS
 from convlstm.recurrence import reference_scan
-from convlstm.training import TrainConfig, Trainer, config_from
+from convlstm.train_config import TrainConfig, train_config
+from convlstm.training import Trainer
 
 LARGEST = TrainConfig(SquaresConfig(128), ModelConfig(64, 7, 3), batch_size=32)
 SMALLEST = TrainConfig(SquaresConfig(16, 2), ModelConfig(1, 1, 1), batch_size=1)
@@ -78,7 +79,7 @@ def test_the_cutting_depends_on_the_settings_alone(monkeypatch):
 
 def test_a_step_comes_in_as_many_pieces_as_were_planned(monkeypatch):
     monkeypatch.setattr(training, "training_chunk", lambda config: 2)
-    config = config_from(
+    config = train_config(
         {
             "canvas": 16,
             "hidden_channels": 2,
@@ -112,7 +113,7 @@ def test_a_step_comes_in_as_many_pieces_as_were_planned(monkeypatch):
     ],
 )
 def test_a_larger_setting_takes_longer(name, values):
-    costs = [estimate(config_from({name: value}), "float32") for value in values]
+    costs = [estimate(train_config({name: value}), "float32") for value in values]
     assert all(a.run_seconds < b.run_seconds for a, b in pairwise(costs))
     assert max(cost.memory_mib for cost in costs) < 1024  # pieces are cut to keep it small
 

@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from convlstm import forecasting
+from convlstm import forecast_validation, forecasting
 from convlstm.forecast_checkpoint import (
     load_forecaster,
     read_forecaster,
@@ -20,11 +20,12 @@ from convlstm.forecasting import ForecastTrainer
 from convlstm.safe_files import CheckpointError, file_format
 
 TINY = {"canvas": 32, "hidden_channels": 2, "num_layers": 1, "batch_size": 1, "steps": 3}
+TINY["evaluate_every"] = 2
 
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    monkeypatch.setattr(forecasting, "VALIDATION_SEQUENCES", 2)
+    monkeypatch.setattr(forecast_validation, "VALIDATION_SEQUENCES", 2)
     trainer = ForecastTrainer(forecast_config({**TINY, "ema": 0.5}))
     list(islice(trainer.records(), 2))
     save_run(trainer, tmp_path / "run")
@@ -74,13 +75,8 @@ def set_progress(name, value):
     return change
 
 
-def set_last(name, value):
-    def change(tensors, metadata):
-        progress = json.loads(metadata["progress"])
-        progress["last"][name] = value
-        metadata["progress"] = json.dumps(progress)
-
-    return change
+def set_number(table, row, column, value):
+    return lambda tensors, metadata: tensors[f"history.{table}"][row].__setitem__(column, value)
 
 
 TRAINING = {"steps": 1, "sequences": 4, "seconds": 1.0, "device": "cpu"}
@@ -115,14 +111,27 @@ def put(name, value):
         (set_trainings([{**TRAINING, "steps": -1}]), "steps is -1"),
         (set_trainings([{**TRAINING, "device": "<b>"}]), "device is '<b>'"),
         (set_progress("progress", "half"), "progress is 'half'"),
-        (set_progress("last", {"step": 1}), "its progress has another structure"),
-        (set_progress("last", {"step": -1}), "step is -1"),
+        (set_progress("ended", [1]), "ended is .* must be one of finished, patience, diverged"),
+        (set_progress("changes", [{"step": 1}]), "its progress has another structure"),
+        (
+            set_progress("changes", [{"step": 1, "name": "seed", "old": 0, "new": 1}]),
+            "name is 'seed': must be one of speed, learning_rate",
+        ),
         (set_progress("scaler", None), "its progress has another structure"),
         (set_progress("scaler", {"scale": "large"}), "scale is 'large'"),
-        (set_last("seconds", "x"), "seconds is 'x': must be a number"),
-        (set_last("ended", [1]), "ended is .* must be one of finished, patience, diverged"),
-        (set_last("loss", "x"), "loss is 'x'"),
-        (set_last("colour", 1), "its progress has another structure"),
+        (set_number("steps", 0, 0, 2), "its history cannot be"),  # progress
+        (set_number("steps", 0, 1, 11), "its history cannot be"),  # horizon
+        (set_number("steps", 0, 1, 1.5), "its history cannot be"),
+        (set_number("steps", 1, 2, torch.nan), "its history cannot be"),  # loss
+        (set_number("steps", 1, 5, torch.inf), "its history cannot be"),  # seconds
+        (set_number("steps", 1, 4, -1), "its history cannot be"),  # learning_rate
+        (set_number("evaluations", 0, 0, 3), "its history cannot be"),  # after the last step
+        (put("history.steps", torch.zeros(2, 5).double()), "tensor history.steps is 'F64'"),
+        (put("history.steps", torch.zeros(2, 6)), "tensor history.steps is 'F32'"),
+        (
+            put("history.evaluations", torch.ones(2, 17).double()),  # twice the same step
+            "its history cannot be",
+        ),
         (lambda t, m: [t.pop(n) for n in list(t) if n.startswith("best.")], "tensor 'best."),
         (lambda t, m: [t.pop(n) for n in list(t) if n.startswith("averaged.")], "tensor 'averag"),
         (lambda t, m: t.pop("generator"), "tensor 'generator'"),
@@ -171,7 +180,7 @@ def test_a_forged_run_is_refused_before_it_goes_on(files, change):
 
 
 def test_a_run_before_its_first_step_goes_on_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(forecasting, "VALIDATION_SEQUENCES", 2)
+    monkeypatch.setattr(forecast_validation, "VALIDATION_SEQUENCES", 2)
     save_run(ForecastTrainer(forecast_config(TINY)), tmp_path / "run")
     trainer = resume_forecaster(read_forecaster(tmp_path / "run"))
     assert len(list(trainer.records())) == 3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from convlstm import forecasting, study
+from convlstm import forecast_validation, study
 from convlstm.__main__ import main
 from convlstm.forecast_checkpoint import read_forecaster
 
@@ -19,7 +19,7 @@ FLAGS = [
 
 @pytest.fixture(autouse=True)
 def few_sequences(monkeypatch):
-    monkeypatch.setattr(forecasting, "VALIDATION_SEQUENCES", 2)
+    monkeypatch.setattr(forecast_validation, "VALIDATION_SEQUENCES", 2)
     monkeypatch.setattr(study, "_TEST_SEQUENCES", {"small": 2, "full": 2})
 
 

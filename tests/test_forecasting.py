@@ -5,7 +5,7 @@ from itertools import islice
 import pytest
 import torch
 
-from convlstm import forecasting
+from convlstm import forecast_validation, forecasting
 from convlstm.checks import SettingError
 from convlstm.forecast_checkpoint import (
     load_forecaster,
@@ -15,16 +15,11 @@ from convlstm.forecast_checkpoint import (
     save_run,
     start_from,
 )
-from convlstm.forecast_config import (
-    FORECAST_NAMES,
-    ForecastConfig,
-    forecast_config,
-    forecast_settings,
-    horizon_at,
-)
+from convlstm.forecast_config import FORECAST_NAMES, ForecastConfig, forecast_config, horizon_at
 from convlstm.forecasting import ForecastTrainer
 from convlstm.losses import FORECAST_LOSSES
 from convlstm.safe_files import CheckpointError
+from convlstm.settings import Change, settings_of
 from convlstm.video_metrics import frame_scores, mean_of
 
 TINY = {
@@ -59,7 +54,7 @@ TECHNIQUES = {
 
 @pytest.fixture(autouse=True)
 def few_validation_sequences(monkeypatch):
-    monkeypatch.setattr(forecasting, "VALIDATION_SEQUENCES", 4)
+    monkeypatch.setattr(forecast_validation, "VALIDATION_SEQUENCES", 4)
 
 
 def run(**settings):
@@ -119,7 +114,7 @@ def test_a_fixed_batch_is_learnt_under_every_loss(loss, monkeypatch):
         torch.Generator().manual_seed(0),
     )
     monkeypatch.setattr(forecasting, "sample_digits", lambda *given: fixed[: given[2]])
-    monkeypatch.setattr(forecasting, "VALIDATION_SEQUENCES", 2)
+    monkeypatch.setattr(forecast_validation, "VALIDATION_SEQUENCES", 2)
     settings = {"loss": loss, "steps": 40, "evaluate_every": 40, "curriculum": 0.0}
     _, records = run(**settings, learning_rate=0.02, hidden_channels=8, batch_size=1)
     losses = [record.loss for record in records]
@@ -136,7 +131,7 @@ def test_the_same_seed_gives_the_same_run_and_leaves_the_global_random_state():
 
 
 def test_a_run_left_within_an_evaluation_goes_on_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(forecasting, "EVALUATED_AT_ONCE", 1)
+    monkeypatch.setattr(forecast_validation, "EVALUATED_AT_ONCE", 1)
     whole, _ = run()
     trainer = ForecastTrainer(forecast_config(TINY))
     pieces = trainer.pieces()
@@ -224,11 +219,11 @@ def test_a_run_starts_only_from_the_weights_of_its_own_network(tmp_path):
 
 
 def test_an_evaluation_stands_beside_black_frames_and_the_copied_last_frame(monkeypatch):
-    monkeypatch.setattr(forecasting, "VALIDATION_SEQUENCES", 11)  # one and a half pieces
+    monkeypatch.setattr(forecast_validation, "VALIDATION_SEQUENCES", 11)  # one and a half pieces
     trainer, records = run(steps=2)
     sequences = forecasting.sample_digits(
         trainer.config.scene, forecasting.read_digits("validation"), 11, 20,
-        torch.Generator().manual_seed(forecasting._VALIDATION_SEED),
+        torch.Generator().manual_seed(forecast_validation._SEED),
     )  # fmt: skip
     context, truth = sequences.split((10, 10), 1)
     evaluation = records[-1].evaluation
@@ -239,14 +234,18 @@ def test_an_evaluation_stands_beside_black_frames_and_the_copied_last_frame(monk
     assert evaluation.model.mse == pytest.approx(mean_of(frame_scores(predicted, truth)).mse)
 
 
-def test_a_run_s_file_keeps_its_last_scores(tmp_path):
+def test_a_run_s_file_keeps_its_history(tmp_path):
     trainer, records = run()
+    trainer.changes.append(Change(1, "speed", 1.0, 2.0))
     save_run(trainer, tmp_path / "run")
     resumed = resume_forecaster(read_forecaster(tmp_path / "run"))
-    assert resumed.last == records[-1]
-    assert resumed.last.evaluation is not None
+    assert resumed.history == records
+    assert resumed.changes == trainer.changes
+    assert sum(record.evaluation is not None for record in records) > 1
     broken = replace(trainer.last.evaluation.model, mse=math.nan)
-    trainer.last = replace(trainer.last, evaluation=replace(trainer.last.evaluation, model=broken))
+    trainer.history[-1] = replace(
+        trainer.last, evaluation=replace(trainer.last.evaluation, model=broken)
+    )
     save_run(trainer, tmp_path / "run")
     assert resume_forecaster(read_forecaster(tmp_path / "run")).last.evaluation is None
 
@@ -261,7 +260,7 @@ def test_the_horizon_grows_over_its_share_of_the_run():
 
 def test_a_time_budget_decides_the_schedule_and_the_end(monkeypatch):
     clock = iter(range(0, 10_000, 10))  # every look at the clock is 10 s later
-    monkeypatch.setattr("convlstm.training.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("convlstm.pieces.time.perf_counter", lambda: next(clock))
     trainer = ForecastTrainer(forecast_config({**TINY, "max_minutes": 1, "steps": 1}))
     records = list(trainer.records())
     assert 2 < len(records) < 10
@@ -321,7 +320,7 @@ def test_recomputing_changes_no_number():
 
 def test_settings_go_to_one_flat_mapping_and_back():
     config = forecast_config({"canvas": 48, "hidden_channels": 7, "loss": "mse", "flips": True})
-    settings = forecast_settings(config)
+    settings = settings_of(config)
     assert set(settings) == set(FORECAST_NAMES)
     assert forecast_config(settings) == config
     with pytest.raises(SettingError, match="epochs is 3: is not a setting"):
@@ -348,9 +347,8 @@ def test_a_setting_outside_its_range_is_refused(settings, message):
 def test_training_and_validation_never_see_the_test_digits(monkeypatch):
     asked = []
     read = forecasting.read_digits
-    monkeypatch.setattr(
-        forecasting, "read_digits", lambda split: asked.append(split) or read(split)
-    )
+    for module in (forecasting, forecast_validation):
+        monkeypatch.setattr(module, "read_digits", lambda split: asked.append(split) or read(split))
     run(steps=1)
     assert set(asked) == {"train", "validation"}
 

@@ -12,26 +12,28 @@ import numpy as np
 import pytest
 import torch
 
+from convlstm import pieces, training
 from convlstm import scheduler as scheduling
-from convlstm import training
 from convlstm.budget import Limits, check_budget
 from convlstm.checkpoint import read_checkpoint, resume
 from convlstm.checks import SettingError
 from convlstm.costs import Cost, estimate
 from convlstm.data import CONTEXT_FRAMES, sample_squares
-from convlstm.forecast_config import forecast_config, forecast_settings
+from convlstm.forecast_config import forecast_config
 from convlstm.forecasting import ForecastTrainer
 from convlstm.metrics import score_frames
 from convlstm.presets import LIVE_PRESETS, PRESETS
 from convlstm.runs import Run
 from convlstm.scheduler import ResetNeeded, Scheduler, ServerFull
+from convlstm.settings import settings_of
 from convlstm.squares_view import SquaresView
-from convlstm.training import HORIZON, StepRecord, TrainConfig, Trainer, config_from, settings_of
+from convlstm.train_config import TrainConfig, train_config
+from convlstm.training import HORIZON, StepRecord, Trainer
 
 SAMPLES = SquaresView.samples
 DEADLINE = 60  # s; only a test that fails waits for it
 
-SMALL = config_from(
+SMALL = train_config(
     {
         "canvas": 16,
         "square_size": 3,
@@ -50,7 +52,7 @@ ENDLESS = replace(SMALL, epochs=2000, batches_per_epoch=100, evaluate_every=1000
 
 
 def small(**settings: object) -> TrainConfig:
-    return config_from(settings, SMALL)
+    return train_config(settings, SMALL)
 
 
 @pytest.fixture
@@ -465,7 +467,7 @@ def test_speed_and_rate_change_while_training(serve):
     run = opened(scheduler, ENDLESS)
     trained(scheduler, run, ENDLESS)
     wait_until(lambda: run.steps_done >= 1)
-    changed = config_from({"speed": 5, "learning_rate": 0.002}, ENDLESS)
+    changed = train_config({"speed": 5, "learning_rate": 0.002}, ENDLESS)
     scheduler.adjust(run, changed)
     let_it_turn(scheduler)
     assert run.config == changed
@@ -885,7 +887,7 @@ def test_a_saved_run_is_that_of_its_last_whole_step(serve, fine_turns):
 
 def test_the_time_of_a_step_counts_all_of_it(monkeypatch, fine_turns):
     now = [0.0]
-    monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(pieces.time, "perf_counter", lambda: now[0])
     run = Run(Trainer(small(epochs=2, evaluate_every=1)))
     backward, predict = run.trainer._backward, run.trainer.predict
 
@@ -968,7 +970,7 @@ def costing(**values: float) -> Callable[[TrainConfig], Cost]:
 )
 def test_a_run_over_a_limit_is_refused_with_a_value_that_would_do(limits, costs, settings, message):
     with pytest.raises(SettingError) as caught:
-        check_budget(config_from(settings), limits, costing(**costs))
+        check_budget(train_config(settings), limits, costing(**costs))
     assert str(caught.value).startswith(message)
     assert caught.value.rule == "budget"
 
@@ -976,14 +978,14 @@ def test_a_run_over_a_limit_is_refused_with_a_value_that_would_do(limits, costs,
 def test_advice_above_a_hundred_has_two_figures():
     with pytest.raises(SettingError, match="epochs is 4321: must be at most 3600"):
         check_budget(
-            config_from({"epochs": 4321}),
+            train_config({"epochs": 4321}),
             Limits(run_seconds=3650),
             costing(run_seconds=("epochs",)),
         )
 
 
 def test_following_the_advice_ends_in_a_run_that_is_taken():
-    largest = config_from(
+    largest = train_config(
         {
             "canvas": 128,
             "square_size": 16,
@@ -1004,7 +1006,7 @@ def test_following_the_advice_ends_in_a_run_that_is_taken():
                 break
             except SettingError as error:
                 seen.append(error.name)
-                config = config_from({error.name: error.details["high"]}, config)
+                config = train_config({error.name: error.details["high"]}, config)
         assert cost.piece_seconds <= limits.piece_seconds
         assert cost.memory_mib <= limits.memory_mib
         assert cost.run_seconds <= limits.run_seconds
@@ -1026,15 +1028,15 @@ def test_runs_of_both_systems_take_turns_and_do_what_each_does_alone(serve):
     squares = opened(scheduler)
     other = scheduler.open(lambda: ForecastTrainer(digits)).result(DEADLINE)
     trained(scheduler, squares, SMALL)
-    scheduler.train(other, forecast_settings(digits)).result(DEADLINE)
+    scheduler.train(other, settings_of(digits)).result(DEADLINE)
     wait_until(lambda: other.steps_done >= 2)
     with held(scheduler):
         scheduler.look(other, 3, 1)
         scheduler.pause(other)
-    scheduler.step(other, forecast_settings(digits)).result(DEADLINE)
+    scheduler.step(other, settings_of(digits)).result(DEADLINE)
     with pytest.raises(ResetNeeded, match="hidden_channels changed"):
-        scheduler.train(other, {**forecast_settings(digits), "hidden_channels": 5})
-    scheduler.train(other, forecast_settings(digits)).result(DEADLINE)
+        scheduler.train(other, {**settings_of(digits), "hidden_channels": 5})
+    scheduler.train(other, settings_of(digits)).result(DEADLINE)
     wait_until(lambda: is_over(squares) and is_over(other))
     assert facts(squares.trainer.records) == alone(SMALL)
     assert [record.loss for record in other.trainer.history] == alone_digits
@@ -1046,8 +1048,8 @@ def test_a_run_of_digits_takes_on_another_speed_and_rate(serve):
     )
     scheduler = serve()
     run = scheduler.open(lambda: ForecastTrainer(digits)).result(DEADLINE)
-    scheduler.train(run, forecast_settings(digits)).result(DEADLINE)
-    changed = {**forecast_settings(digits), "speed": 1.5, "learning_rate": 0.001}
+    scheduler.train(run, settings_of(digits)).result(DEADLINE)
+    changed = {**settings_of(digits), "speed": 1.5, "learning_rate": 0.001}
     scheduler.adjust(run, forecast_config(changed))
     wait_until(lambda: run.config.scene.speed == 1.5)
     assert {change.name for change in run.trainer.changes} == {"speed", "learning_rate"}

@@ -13,7 +13,8 @@ import pytest
 
 from convlstm.presets import PRESETS
 from convlstm.script import training_script
-from convlstm.training import StepRecord, TrainConfig, config_from, train
+from convlstm.train_config import TrainConfig, train_config
+from convlstm.training import StepRecord, train
 
 ROOT = Path(__file__).parent.parent
 STEPS = 5
@@ -62,8 +63,8 @@ OPTIONS = {
         "gradient_clip": 0,
     },
 }
-CONFIGS = {name: config_from(TINY | settings) for name, settings in OPTIONS.items()} | {
-    f"preset {name}": config_from(TINY, preset.config) for name, preset in PRESETS.items()
+CONFIGS = {name: train_config(TINY | settings) for name, settings in OPTIONS.items()} | {
+    f"preset {name}": train_config(TINY, preset.config) for name, preset in PRESETS.items()
 }
 
 
@@ -71,7 +72,7 @@ CONFIGS = {name: config_from(TINY | settings) for name, settings in OPTIONS.item
 def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What the scripts print in their first steps, all run by one process without this project."""
     folder = tmp_path_factory.mktemp("scripts")
-    configs = CONFIGS | {"bfloat16": config_from(TINY | {"precision": "bfloat16"})}
+    configs = CONFIGS | {"bfloat16": train_config(TINY | {"precision": "bfloat16"})}
     for number, config in enumerate(configs.values()):
         text = training_script(config)
         assert text.count(LOOP) == 1
@@ -159,7 +160,7 @@ def test_a_script_trains_in_bfloat16(printed: dict[str, str]) -> None:
 
 def test_scripts_are_clean_and_formatted(tmp_path: Path) -> None:
     configs = CONFIGS | {name: preset.config for name, preset in PRESETS.items()}
-    configs["bfloat16"] = config_from({"precision": "bfloat16"})
+    configs["bfloat16"] = train_config({"precision": "bfloat16"})
     for number, config in enumerate(configs.values()):
         (tmp_path / f"script_{number}.py").write_text(training_script(config), encoding="utf-8")
     for command in (["check"], ["format", "--check"]):
@@ -218,7 +219,7 @@ def test_every_constant_and_function_of_a_script_is_used(name: str) -> None:
     ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
 )
 def test_an_option_brings_its_part_of_the_text(settings: dict, words: list[str]) -> None:
-    without, text = training_script(TrainConfig()), training_script(config_from(settings))
+    without, text = training_script(TrainConfig()), training_script(train_config(settings))
     for word in words:
         assert word in text
         assert word not in without
@@ -237,7 +238,7 @@ def test_an_option_brings_its_part_of_the_text(settings: dict, words: list[str])
     ],
 )
 def test_an_option_switched_off_leaves_no_text(settings: dict, word: str) -> None:
-    assert word not in training_script(config_from(settings))
+    assert word not in training_script(train_config(settings))
 
 
 def test_scripts_are_short_and_hold_no_mark_of_the_template() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from convlstm import forecasting, study
+from convlstm import forecast_validation, study
 from convlstm.safe_files import CheckpointError
 from convlstm.study import STUDIES, markdown_table, read_results, run_study
 
@@ -16,7 +16,7 @@ CHANGES = {
 
 @pytest.fixture(autouse=True)
 def few_sequences(monkeypatch):
-    monkeypatch.setattr(forecasting, "VALIDATION_SEQUENCES", 2)
+    monkeypatch.setattr(forecast_validation, "VALIDATION_SEQUENCES", 2)
     monkeypatch.setattr(study, "_TEST_SEQUENCES", {"small": 2, "full": 2})
     monkeypatch.setattr(study, "_SAVE_EVERY", 1)
 
@@ -35,6 +35,15 @@ def test_a_study_trains_every_variant_from_every_seed(name, tmp_path):
     assert len(table) == 2 + len(STUDIES[name])
     assert all(line.startswith("| ") and line.endswith(" 3 |") for line in table[2:])
     assert not (tmp_path / "run.safetensors").exists()
+
+
+def test_variants_that_differ_in_their_evaluation_alone_share_a_training(tmp_path):
+    steps = list(run_study("techniques", tmp_path, changes=CHANGES))
+    assert len(steps) == 5 * 3 * 2
+    results = {(r.variant, r.seed): r for r in read_results("techniques", tmp_path)}
+    base, augmented = results["base", 0], results["+ test-time augmentation", 0]
+    assert base.seconds == augmented.seconds
+    assert base.scores != augmented.scores
 
 
 def test_an_interrupted_study_goes_on_where_it_was(tmp_path):

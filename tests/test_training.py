@@ -10,29 +10,25 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import OneCycleLR
 
-from convlstm import training
+from convlstm import pieces, training
 from convlstm.checks import SettingError
 from convlstm.data import CONTEXT_FRAMES, SquaresConfig, sample_squares
 from convlstm.losses import LOSSES
 from convlstm.metrics import black_frames, copy_last_frame, score
 from convlstm.predictor import ModelConfig, build_predictor
 from convlstm.presets import PRESETS
+from convlstm.settings import MAX_SEED, Change, settings_of
+from convlstm.train_config import TRAIN_NAMES, TrainConfig, train_config
 from convlstm.training import (
     HELD_OUT_SEQUENCES,
-    MAX_SEED,
-    SETTING_NAMES,
-    Change,
     StepRecord,
-    TrainConfig,
     Trainer,
-    config_from,
     learning_rate_at,
     resolve_precision,
-    settings_of,
     train,
 )
 
-SMALL = config_from(
+SMALL = train_config(
     {
         "canvas": 16,
         "square_size": 3,
@@ -49,7 +45,7 @@ SMALL = config_from(
 
 
 def small(**settings: object) -> TrainConfig:
-    return config_from(settings, SMALL)
+    return train_config(settings, SMALL)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -447,7 +443,7 @@ def test_records_count_steps_and_epochs_and_their_time_grows():
 
 def test_time_that_passes_between_two_pieces_does_not_count(fine_pieces, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(pieces.time, "perf_counter", lambda: now[0])
     trainer = Trainer(small(epochs=2))
     backward, predict = trainer._backward, trainer.predict
 
@@ -646,10 +642,10 @@ def test_a_refused_change_changes_nothing(settings, message):
 def test_settings_go_out_and_come_back_the_same(preset):
     config = PRESETS[preset].config
     settings = settings_of(config)
-    assert tuple(settings) == SETTING_NAMES
-    assert config_from(settings) == config
-    assert config_from({}, config) == config
-    assert config_from({}) == TrainConfig()
+    assert tuple(settings) == TRAIN_NAMES
+    assert train_config(settings) == config
+    assert train_config({}, config) == config
+    assert train_config({}) == TrainConfig()
 
 
 def test_each_setting_alone_goes_out_and_comes_back():
@@ -671,18 +667,18 @@ def test_each_setting_alone_goes_out_and_comes_back():
     )
     settings = settings_of(other)
     assert all(settings[name] != value for name, value in settings_of(TrainConfig()).items())
-    assert config_from(settings) == other
+    assert train_config(settings) == other
 
 
 def test_what_is_missing_comes_from_the_base():
-    config = config_from({"speed": 5, "hidden_channels": 3, "seed": 8}, SMALL)
+    config = train_config({"speed": 5, "hidden_channels": 3, "seed": 8}, SMALL)
     assert config.scene == replace(SMALL.scene, speed=5)
     assert config.model == replace(SMALL.model, hidden_channels=3)
     assert config == replace(SMALL, scene=config.scene, model=config.model, seed=8)
 
 
 def test_whole_numbers_may_come_as_floats_and_stay_whole():
-    config = config_from({"epochs": 5.0, "seed": 3.0, "learning_rate": 1})
+    config = train_config({"epochs": 5.0, "seed": 3.0, "learning_rate": 1})
     assert (config.epochs, config.seed, config.learning_rate) == (5, 3, 1.0)
     assert [type(v) for v in (config.epochs, config.seed, config.learning_rate)] == [
         int,
@@ -695,11 +691,11 @@ NOT_A_VALUE = [None, [1], {"a": 1}, "abc", "1", b"1", math.nan, math.inf, -math.
 BEYOND = [1e308, -1e308, 10**400, -(10**400), 10**5000, -1]
 
 
-@pytest.mark.parametrize("name", SETTING_NAMES)
+@pytest.mark.parametrize("name", TRAIN_NAMES)
 def test_any_other_value_of_any_setting_is_refused_in_one_line_that_names_it(name):
     for value in NOT_A_VALUE + BEYOND:
         with pytest.raises(SettingError) as caught:
-            config_from({name: value})
+            train_config({name: value})
         message = str(caught.value)
         assert message.startswith(f"{name} is ")
         assert "\n" not in message
@@ -708,11 +704,11 @@ def test_any_other_value_of_any_setting_is_refused_in_one_line_that_names_it(nam
         assert caught.value.value is value
 
 
-@pytest.mark.parametrize("name", SETTING_NAMES)
+@pytest.mark.parametrize("name", TRAIN_NAMES)
 def test_true_is_no_number_and_one_is_no_flag(name):
     is_flag = isinstance(settings_of(TrainConfig())[name], bool)
     with pytest.raises(SettingError, match=f"{name} is {1 if is_flag else True}: must be"):
-        config_from({name: 1 if is_flag else True})
+        train_config({name: 1 if is_flag else True})
 
 
 @pytest.mark.parametrize(
@@ -744,21 +740,21 @@ def test_true_is_no_number_and_one_is_no_flag(name):
 )
 def test_a_refusal_says_name_value_and_rule(settings, message):
     with pytest.raises(SettingError) as caught:
-        config_from(settings)
+        train_config(settings)
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("name", ["hight", "scene", "", "__class__", "speed ", 3, None, "x" * 999])
 def test_an_unknown_name_is_refused_with_the_known_ones(name):
     with pytest.raises(SettingError) as caught:
-        config_from({name: 1})
+        train_config({name: 1})
     assert "is not a setting; the settings are canvas, square_size" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_value_of_many_lines_is_refused_in_one():
     with pytest.raises(SettingError) as caught:
-        config_from({"speed": np.zeros((40, 40))})
+        train_config({"speed": np.zeros((40, 40))})
     assert "\n" not in str(caught.value)
 
 
@@ -767,7 +763,7 @@ def test_a_value_nested_beyond_all_bounds_is_refused_all_the_same():
     for _ in range(10**5):
         nested = [nested]
     with pytest.raises(SettingError, match="speed is of type list: must be a whole number"):
-        config_from({"speed": nested})
+        train_config({"speed": nested})
     while nested:  # or its deletion recurses
         nested = nested.pop()
 

@@ -17,8 +17,9 @@ from convlstm.forecast_config import forecast_config
 from convlstm.forecasting import ForecastTrainer
 from convlstm.runs import RunState
 from convlstm.scheduler import Scheduler
+from convlstm.settings import configure, settings_of
 from convlstm.systems import SYSTEMS
-from convlstm.training import SETTING_NAMES
+from convlstm.train_config import TRAIN_NAMES
 from convlstm.ui.controls import CONTROLS
 from convlstm.ui.links import config_of_query, link_query
 from convlstm.ui.service import SHIPPED, Service
@@ -64,7 +65,7 @@ def test_every_text_that_the_page_asks_for_exists():
 
 @pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
 def test_every_setting_has_a_control(system):
-    assert sorted(system.setting_names) == sorted(c.name for c in CONTROLS[system.name])
+    assert sorted(settings_of(system.default)) == sorted(c.name for c in CONTROLS[system.name])
 
 
 @pytest.mark.parametrize(
@@ -80,17 +81,17 @@ def test_the_engine_accepts_every_end_and_choice_of_a_control(name, control):
         ("squares", "output"): {"loss": "mse"},
         ("digits", "attention"): {"network": "multiscale"},
     }
-    base = system.configure(needed.get((name, control.name), {}), system.default)
+    base = configure(needed.get((name, control.name), {}), system.default)
     if control.kind == "flag":
         values = (True, False)
     else:
         values = control.choices or (control.low, control.high)
     for value in values:
-        config = system.configure({control.name: value}, base)
-        assert system.settings_of(config)[control.name] == value
+        config = configure({control.name: value}, base)
+        assert settings_of(config)[control.name] == value
     if (name, control.kind) == ("squares", "slider") and control.low > 0:
         with pytest.raises(SettingError, match=control.name):
-            system.configure({control.name: control.low / 2}, base)
+            configure({control.name: control.low / 2}, base)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_rubbish_in_any_request_is_answered_with_a_notice_and_starts_nothing(ser
                 assert "notice" in await service.act(action, run_id, value)
             assert "notice" in service.describe(value)
         assert (await service.attach(value, value))["run"] != run_id
-        for name in SETTING_NAMES:
+        for name in TRAIN_NAMES:
             if value in (True,):
                 continue
             assert "notice" in await service.act("train", run_id, {name: value}), name
@@ -258,7 +259,7 @@ def test_rubbish_for_a_run_of_digits_is_a_notice_and_starts_nothing(service, val
         if value != {}:
             assert "notice" in await service.act("train", run_id, value)
             assert "notice" in service.describe(value, "digits")
-        for name in SYSTEMS["digits"].setting_names:
+        for name in settings_of(SYSTEMS["digits"].default):
             if value is not True:
                 assert "notice" in service.describe({name: value}, "digits"), name
         if value is not True:
@@ -302,6 +303,8 @@ def test_each_scene_opens_its_own_files(service, tmp_path):
         opened = await service.open_checkpoint(runs["digits"], SHIPPED["digits"])
         assert opened["notice"] == {"key": "opened"}
         assert service._scheduler.get(runs["digits"]).shipped  # a model alone: Train begins anew
+        reloaded = await service.attach(runs["digits"], scene="digits")
+        assert reloaded["settings"] == opened["settings"]
         again = await service.open_checkpoint(runs["digits"], files["digits"])
         assert again["notice"] == {"key": "opened"}  # what was taken home untouched
 
@@ -321,6 +324,23 @@ def test_a_run_of_the_other_scene_is_not_attached_to(service):
     reply = asyncio.run(service.attach(squares, None, "digits"))
     assert reply["run"] != squares
     assert reply["scene"] == "digits"
+
+
+def test_a_run_brought_back_from_its_file_has_its_curve(service, tmp_path):
+    async def use() -> None:
+        run = (await service.attach(scene="digits"))["run"]
+        await service.act("train", run, {**settings_of(SYSTEMS["digits"].default), **TINY_DIGITS})
+        before = await seen_until(service, run, lambda s: s["state"] == "finished")
+        file = tmp_path / "run"
+        content = (await service.download(run, "checkpoint"))["content"]
+        file.write_bytes(base64.b64decode(content))
+        other = (await service.attach(scene="digits"))["run"]
+        assert (await service.open_checkpoint(other, file))["notice"] == {"key": "opened"}
+        after = await seen_until(service, other, lambda s: s["state"] == "finished")
+        assert before["curve"]["train"] and before["curve"]["heldOut"]
+        assert (after["curve"], after["scores"]) == (before["curve"], before["scores"])
+
+    asyncio.run(use())
 
 
 def test_a_full_server_says_so(service):

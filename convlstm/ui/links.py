@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from convlstm.checks import check_choice
+from convlstm.settings import configure, settings_of
 from convlstm.systems import SYSTEMS, Config, system_of
 
 # Settings that a link calls by a shorter name.
@@ -31,11 +32,11 @@ _SCENE = "scene"
 def link_query(config: Config) -> str:
     """Return the query part of a link: the main settings, and what differs from default."""
     system = system_of(config)
-    default = system.settings_of(system.default)
+    default = settings_of(system.default)
     query = {} if system.name == "squares" else {_SCENE: system.name}
     query |= {
         _SHORT.get(name, name): str(value).lower() if isinstance(value, bool) else value
-        for name, value in system.settings_of(config).items()
+        for name, value in settings_of(config).items()
         if name in _ALWAYS[system.name] or value != default[name]
     }
     return urlencode(query)
@@ -57,13 +58,13 @@ def config_of_query(query: Mapping[str, str], scene: str = "squares") -> Config:
         SettingError: a name or a value is refused.
     """
     system = SYSTEMS[scene_of_query(query, scene)]
-    default = system.settings_of(system.default)
+    default = settings_of(system.default)
     settings: dict[str, object] = {}
     for key, text in query.items():
         if key != _SCENE:
             name = _LONG.get(key, key)
             settings[name] = _parse(text, default.get(name))
-    return system.configure(settings, system.default)
+    return configure(settings, system.default)
 
 
 def _parse(text: str, like: object) -> object:

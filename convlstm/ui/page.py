@@ -13,6 +13,7 @@ from gradio.utils import get_upload_folder  # noqa: E402
 
 from convlstm.checkpoint import MAX_BYTES  # noqa: E402
 from convlstm.scheduler import Scheduler  # noqa: E402
+from convlstm.settings import settings_of  # noqa: E402
 from convlstm.systems import SYSTEMS, System  # noqa: E402
 from convlstm.ui.controls import CONTROLS  # noqa: E402
 from convlstm.ui.notices import Reply  # noqa: E402
@@ -99,7 +100,7 @@ def _component(server_functions: list[Callable]) -> gr.HTML:
 
 def _scene(system: System) -> dict[str, object]:
     """Return a system's controls and presets, as the page's script reads them."""
-    presets = {key: system.settings_of(preset.config) for key, preset in system.presets.items()}
+    presets = {key: settings_of(preset.config) for key, preset in system.presets.items()}
     return {"controls": [asdict(control) for control in CONTROLS[system.name]], "presets": presets}
 
 

@@ -13,8 +13,9 @@ from convlstm.checks import SettingError, check_choice, shown
 from convlstm.runs import Run
 from convlstm.safe_files import CheckpointError
 from convlstm.scheduler import ResetNeeded, Scheduler, ServerFull
+from convlstm.settings import configure, settings_of
 from convlstm.systems import SYSTEMS, Config, OpenedFile, System, open_file
-from convlstm.training import TrainConfig
+from convlstm.train_config import TrainConfig
 from convlstm.ui.links import config_of_query, link_query, scene_of_query
 from convlstm.ui.notices import Reply, refusal
 from convlstm.ui.share import make_download
@@ -78,16 +79,16 @@ class Service:
             except ServerFull as error:
                 return {"notice": {"key": "full", "text": str(error)}}
         if config is None:
-            config = system.default if run.shipped else run.config
+            config = run.config if run.chosen else system.default
         self._scheduler.watch(run)
-        settings = system.settings_of(config)
+        settings = settings_of(config)
         return {"run": run.id, "scene": system.name, "settings": settings, "notice": notice}
 
     def describe(self, settings: object, scene: object = "squares") -> Reply:
         """Check settings and say what they mean: reach, cost, and the link that holds them."""
         try:
             system = SYSTEMS[check_choice("scene", scene, SYSTEMS)]
-            config = system.configure(settings, system.default)
+            config = configure(settings, system.default)
             cost = self._scheduler.check(config)
         except SettingError as error:
             return {"notice": refusal(error)}
@@ -190,7 +191,7 @@ class Service:
             return {"notice": refusal(error)}
         except CheckpointError as error:
             return {"notice": {"key": "checkpoint", "text": str(error)}}
-        settings = run.system.settings_of(run.config)
+        settings = settings_of(run.config)
         return {"settings": settings, "notice": {"key": "opened"}}
 
     async def download(self, run_id: object, kind: object) -> Reply:
@@ -225,7 +226,7 @@ class Service:
         )
 
     async def _change(self, run: Run, settings: object) -> None:
-        config = run.system.configure(settings, run.system.default)
+        config = configure(settings, run.system.default)
         self._scheduler.check(config)
         if run.state in ("training", "waiting", "paused"):
             self._scheduler.adjust(run, config)

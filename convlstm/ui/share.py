@@ -49,7 +49,7 @@ def _losses(run: Run) -> bytes:
     trainer = run.trainer
     if isinstance(trainer, Trainer):
         return losses_csv(trainer.records[: run.steps_done]).encode()
-    return forecast_losses_csv(list(trainer.history)).encode()
+    return forecast_losses_csv(trainer.history[: run.steps_done]).encode()
 
 
 def _pictures(run: Run, picture: Picture | ForecastPicture) -> bytes:

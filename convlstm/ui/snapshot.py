@@ -48,7 +48,7 @@ class Viewer:
         if isinstance(trainer, Trainer):
             total, own = self._squares(trainer, done)
         else:
-            total, own = self._digits(trainer)
+            total, own = self._digits(trainer, done)
         left = max(0, total - done) * (run.step_seconds or 0) * max(1, runs_in_turn)
         return {
             "run": run.id,
@@ -86,18 +86,16 @@ class Viewer:
         epoch = -(-done // config.batches_per_epoch)
         return config.total_steps, {"epoch": epoch, "epochs": config.epochs, "scores": scores}
 
-    def _digits(self, trainer: ForecastTrainer) -> tuple[int, dict[str, object]]:
+    def _digits(self, trainer: ForecastTrainer, done: int) -> tuple[int, dict[str, object]]:
         """Return the steps of the whole run, and what only a run of digits has.
 
         Where its time is given and not its steps, they are what they will be at this pace.
         """
-        config, last = trainer.config, trainer.last
+        config = trainer.config
         total = config.steps
         if config.max_minutes and trainer.progress:
             total = max(trainer.step, round(trainer.step / min(1, trainer.progress)))
-        if not trainer.history and last:  # opened from a file, which keeps the last scores alone
-            self._evaluation = last.evaluation
-        self._read_records(trainer.history[self._read :], total)
+        self._read_records(trainer.history[self._read : done], total)
         return total, {
             "horizon": horizon_at(config, trainer.progress),
             "sequences": sum(training.sequences for training in trainer.trainings),

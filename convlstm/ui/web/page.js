@@ -217,7 +217,11 @@ function showWords() {
 }
 
 function openTab(name) {
-  for (const tab of $$("[data-tab]")) tab.setAttribute("aria-selected", String(tab.dataset.tab === name));
+  for (const tab of $$("[data-tab]")) {
+    const open = tab.dataset.tab === name;
+    tab.setAttribute("aria-selected", String(open));
+    tab.tabIndex = open ? 0 : -1;
+  }
   for (const panel of $$(".tab-panel")) panel.hidden = panel.id !== `cp-${name}`;
 }
 
@@ -241,6 +245,14 @@ element.addEventListener("input", (event) => {
   if (event.target.dataset.do === "angle") showAngle();
   const picture = here.snapshot?.picture;
   if (event.target.dataset.do === "look" && picture) look(picture.sample, Number(event.target.value));
+});
+// Among the tabs the arrows go from tab to tab, as screen readers expect.
+element.addEventListener("keydown", (event) => {
+  if (!event.target.dataset.tab || !["ArrowLeft", "ArrowRight"].includes(event.key)) return;
+  event.stopPropagation();
+  const other = $$("[data-tab]").find((tab) => tab !== event.target);
+  openTab(other.dataset.tab);
+  other.focus();
 });
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest?.("input, select, textarea, button, summary, a");

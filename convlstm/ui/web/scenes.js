@@ -21,7 +21,7 @@ function openScene(name) {
   here = scenes[name];
   remember("scene", name);
   element.dataset.scene = name;
-  for (const tab of $$("[data-scene]")) tab.setAttribute("aria-selected", String(tab.dataset.scene === name));
+  for (const button of $$("[data-scene]")) button.setAttribute("aria-pressed", String(button.dataset.scene === name));
   for (const part of $$("[data-only]")) part.hidden = part.dataset.only !== name;
   buildControls();
   showWords();
