@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from convlstm import forecast_validation, study
+from convlstm import forecast_cli, forecast_validation, study
 from convlstm.__main__ import main
 from convlstm.forecast_checkpoint import read_forecaster
 
@@ -42,7 +42,7 @@ def test_a_summary_says_how_it_went(capsys):
     assert "Validation: MSE" in text
 
 
-def test_an_interrupted_run_goes_on_with_its_file(tmp_path, capsys):
+def test_an_interrupted_run_goes_on_with_its_file(tmp_path, capsys, monkeypatch):
     command = [sys.executable, "-m", "convlstm", *FLAGS, "--out", str(tmp_path), "--json"]
     command[command.index("--steps") + 1] = "100000"
     job = subprocess.Popen(
@@ -56,16 +56,17 @@ def test_an_interrupted_run_goes_on_with_its_file(tmp_path, capsys):
     assert "Interrupted after step" in errors
     step = read_forecaster(tmp_path / "run.safetensors").trainings[-1].steps
     assert step >= 2
-    command = [sys.executable, "-m", "convlstm", "train", "--json", "--resume"]
-    job = subprocess.Popen(
-        [*command, str(tmp_path / "run.safetensors")], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    job.stdout.readline()  # about the run
-    assert json.loads(job.stdout.readline())["step"] == step + 1
-    job.send_signal(signal.SIGINT)
-    job.communicate(timeout=60)
-    assert job.returncode == 130
     flags = ["train", "--resume", str(tmp_path / "run.safetensors")]
+    printed = []
+
+    def interrupt(data):
+        printed.append(data)
+        if len(printed) == 2:  # about the run, and its first record
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(forecast_cli, "print_json", interrupt)
+    assert main([*flags, "--json"]) == 130
+    assert printed[1]["step"] == step + 1
     for setting in ("--steps", "--seed"):
         assert main([*flags, setting, "0"]) == 2
         expected = f"--resume goes on with the checkpoint's own settings: leave out {setting}."
@@ -81,16 +82,9 @@ def test_an_ended_run_does_not_go_on(tmp_path, capsys):
     assert "holds a model alone" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorboard")
 def test_curves_are_written_for_tensorboard(tmp_path):
-    # In a process of its own: TensorBoard's imports warn.
-    done = subprocess.run(
-        [sys.executable, "-m", "convlstm", *FLAGS, "--log-dir", str(tmp_path)],
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    assert main([*FLAGS, "--log-dir", str(tmp_path)]) == 0
     (file,) = tmp_path.glob("events.out.tfevents.*")
     content = file.read_bytes()
     for tag in (b"loss", b"learning_rate", b"horizon", b"validation_loss", b"validation/ssim"):
