@@ -1,7 +1,8 @@
 """Checkpoints of forecasters: a trained model, or a whole run to go on with.
 
 A model's file holds the weights that are to be used, their settings and how they came about. A
-run's file holds besides all that the next step depends on. Axes as in `forecaster`.
+run's file holds besides all that the next step depends on, and a record of each step. Axes as in
+`forecaster`.
 """
 
 import json
@@ -252,6 +253,7 @@ def _check_entries(config: ForecastConfig, entries: dict[str, dict], *, is_run: 
             fits = dtype == "U8" and isinstance(shape, list) and len(shape) == 1
         elif name in TABLES:
             fits = dtype == "F64" and isinstance(shape, list) and shape[1:] == [TABLES[name]]
+            fits = fits and shape[0] <= (_MAX_STEPS if config.max_minutes else config.steps)
         elif name.startswith("optimizer."):
             fits = dtype == "F32"
         else:
@@ -267,7 +269,8 @@ def _check_moments(trainer: ForecastTrainer, moments: dict[str, Tensor]) -> None
     """Refuse an optimiser's state that is not this model's: its kernels do not check sizes."""
     expected = trainer.optimizer.shape_of_state()
     # Before the first update there is none; under float16 the first steps may have been left out.
-    may_lack = not trainer.history or trainer.scaler.is_enabled()
+    updates = trainer.step - (trainer.ended == "diverged")
+    may_lack = not updates or trainer.scaler.is_enabled()
     if not moments and may_lack:
         return
     if {name: list(value.shape) for name, value in moments.items()} != expected:

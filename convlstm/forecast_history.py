@@ -15,19 +15,31 @@ from convlstm.forecasting import End, ForecastRecord
 from convlstm.safe_files import CheckpointError
 from convlstm.video_metrics import SCORE_NAMES, VideoEvaluation, VideoScores
 
-_STEP_COLUMNS = ("progress", "horizon", "loss", "mse", "learning_rate", "seconds")
+_LARGEST = 1e30  # that any loss reaches
+# What the columns of a step may hold. A diverged run's last loss and error may be NaN, too.
+_RANGES = {
+    "progress": (0, 1),
+    "horizon": (1, HORIZON),
+    "loss": (-_LARGEST, _LARGEST),
+    "mse": (0, _LARGEST),
+    "learning_rate": (0, 1),
+    "seconds": (0, 1e9),
+}
 _SCORES = len(SCORE_NAMES)
+_LARGEST_SCORE = 1e6
 # By name: the columns of each table. An evaluation is its step, the validation loss, and the scores
 # of the model, of black frames and of the copied last frame.
-TABLES = {"history.steps": len(_STEP_COLUMNS), "history.evaluations": 2 + 3 * _SCORES}
+TABLES = {"history.steps": len(_RANGES), "history.evaluations": 2 + 3 * _SCORES}
 
 
 def history_tables(records: list[ForecastRecord]) -> dict[str, Tensor]:
     """Lay out the records of a run, from its first step on."""
     rows = {
-        "history.steps": [[getattr(r, name) for name in _STEP_COLUMNS] for r in records],
+        "history.steps": [[getattr(record, name) for name in _RANGES] for record in records],
         "history.evaluations": [
-            [r.step, r.validation_loss, *_flat(r.evaluation)] for r in records if r.evaluation
+            [record.step, *_numbers(record)]
+            for record in records
+            if record.validation_loss is not None
         ],
     }
     return {
@@ -47,7 +59,10 @@ def read_history(tensors: dict[str, Tensor], ended: End | None) -> list[Forecast
         CheckpointError: a number in them cannot be.
     """
     steps, evaluations = (tensors[name].numpy() for name in TABLES)
-    _check(steps, evaluations, ended)
+    if ended and not len(steps):
+        raise CheckpointError(f"The checkpoint is damaged: {ended} before its first step.")
+    _check_steps(steps, ended)
+    _check_evaluations(evaluations, len(steps))
     scored = {int(row[0]): row[1:].tolist() for row in evaluations}
     records = []
     for step, (progress, horizon, *numbers) in enumerate(steps.tolist(), start=1):
@@ -59,25 +74,38 @@ def read_history(tensors: dict[str, Tensor], ended: End | None) -> list[Forecast
     return records
 
 
-def _check(steps: np.ndarray, evaluations: np.ndarray, ended: End | None) -> None:
-    # A diverged run's last loss may be NaN, and so may the scores of spoilt weights.
-    known = steps[:-1] if ended == "diverged" else steps
-    at = evaluations[:, 0]
-    is_sound = (
-        np.isfinite(known).all()
-        and ((steps[:, 0] >= 0) & (steps[:, 0] <= 1)).all()
-        and np.isin(steps[:, 1], range(1, HORIZON + 1)).all()
-        and (steps[:, 4:] >= 0).all()
-        and np.isin(at, range(1, len(steps) + 1)).all()
-        and (np.diff(at) > 0).all()
-        and (len(steps) > 0 or not ended)
-    )
-    if not is_sound:
-        raise CheckpointError("The checkpoint is damaged: its history cannot be.")
+def _check_steps(steps: np.ndarray, ended: End | None) -> None:
+    for (name, (low, high)), values in zip(_RANGES.items(), steps.T, strict=True):
+        known = values[:-1] if ended == "diverged" and name in ("loss", "mse") else values
+        fits = (known >= low) & (known <= high)
+        if name == "horizon":
+            fits &= known == np.floor(known)
+        if not fits.all():
+            value = known[~fits][0]
+            raise CheckpointError(
+                f"The checkpoint is damaged: in its history {name} is {value:g}: must be "
+                f"{'whole and ' if name == 'horizon' else ''}from {low:g} to {high:g}."
+            )
 
 
-def _flat(evaluation: VideoEvaluation) -> list[float]:
-    return [number for scores in astuple(evaluation) for number in scores]
+def _check_evaluations(evaluations: np.ndarray, steps: int) -> None:
+    at, numbers = evaluations[:, 0], evaluations[:, 1:]
+    is_known = (at >= 1) & (at <= steps) & (at == np.floor(at))
+    if not is_known.all() or not (np.diff(at) > 0).all():
+        raise CheckpointError("The checkpoint is damaged: its evaluations belong to no step.")
+    # NaN is what spoilt weights score.
+    if (np.abs(numbers) > _LARGEST_SCORE).any():
+        raise CheckpointError(
+            "The checkpoint is damaged: in its history a score is "
+            f"{np.nanmax(np.abs(numbers)):g}: must be at most {_LARGEST_SCORE:g}."
+        )
+
+
+def _numbers(record: ForecastRecord) -> list[float]:
+    """Return the validation loss and all scores; NaN stands for whatever is no proper number."""
+    scores = astuple(record.evaluation) if record.evaluation else [[math.nan] * _SCORES] * 3
+    numbers = [record.validation_loss, *(number for three in scores for number in three)]
+    return [number if abs(number) <= _LARGEST_SCORE else math.nan for number in numbers]
 
 
 def _evaluation(numbers: list[float]) -> VideoEvaluation | None:

@@ -166,6 +166,9 @@ class Forecaster(nn.Module):
                 bound = module.weight[0].numel() ** -0.5
                 module.weight.uniform_(-bound, bound, generator=generator)
                 module.bias.zero_()
+        for attention in (m for m in self.modules() if isinstance(m, _Attention)):
+            # It adds nothing at first, as in H. Zhang et al. 2018 (arXiv:1805.08318).
+            attention.output.weight.zero_()
         self.head.bias.fill_(_BLACK_LOGIT)
 
 
@@ -323,9 +326,7 @@ class _Attention(nn.Module):
         """(B, C, H, W) to the same."""
         parts = self.queries_keys_values(self.norm(x)).flatten(2).chunk(3, 1)  # (B, C, H * W)
         queries, keys, values = (p.unflatten(1, (self.heads, -1)).mT for p in parts)
-        mixed = F.scaled_dot_product_attention(
-            queries, keys, values
-        )  # (B, heads, H * W, C / heads)
+        mixed = F.scaled_dot_product_attention(queries, keys, values)  # (B, heads, H * W, -1)
         return x + self.output(mixed.mT.flatten(1, 2).unflatten(2, x.shape[2:]))
 
 

@@ -55,11 +55,12 @@ class Run:
         self.version = 0
         self.watched_at = time.monotonic()
         self.replace_trainer(trainer, shipped=shipped)
-        self.chosen = False
+        self.chosen = not shipped
 
     def replace_trainer(self, trainer: AnyTrainer, *, shipped: bool = False) -> None:
         """Begin anew with another trainer; viewers stay."""
         self.system: System = system_of(trainer.config)
+        self.steps_done = 0  # of the new trainer nothing may be read yet
         self.trainer, self.shipped, self.chosen = trainer, shipped, True
         self.state: RunState = trainer.ended or ("paused" if trainer.step else "idle")
         self.reason = ""

@@ -1,7 +1,8 @@
 """The article's two tables, made again: what each loss and each technique brings.
 
 A study is a few variants of one recipe, each trained from several seeds with the same number of
-sequences. Every finished training is a line in a file, so that a study goes on where it was left.
+sequences. Every variant that is finished from a seed is a line in a file, so that a study goes on
+where it was left.
 """
 
 import json
@@ -95,7 +96,7 @@ STUDIES: dict[str, Variants] = {
 
 @dataclass(frozen=True)
 class Result:
-    """One finished training.
+    """One variant, trained from one seed and scored.
 
     Attributes:
         variant: its row in the table.
@@ -173,7 +174,7 @@ def run_study(
 
 
 def read_results(name: str, folder: Path, scale: Scale = "small") -> list[Result]:
-    """Return the finished trainings of a study.
+    """Return what of a study is finished.
 
     Raises:
         CheckpointError: the file of results is damaged.

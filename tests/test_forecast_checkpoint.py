@@ -119,18 +119,21 @@ def put(name, value):
         ),
         (set_progress("scaler", None), "its progress has another structure"),
         (set_progress("scaler", {"scale": "large"}), "scale is 'large'"),
-        (set_number("steps", 0, 0, 2), "its history cannot be"),  # progress
-        (set_number("steps", 0, 1, 11), "its history cannot be"),  # horizon
-        (set_number("steps", 0, 1, 1.5), "its history cannot be"),
-        (set_number("steps", 1, 2, torch.nan), "its history cannot be"),  # loss
-        (set_number("steps", 1, 5, torch.inf), "its history cannot be"),  # seconds
-        (set_number("steps", 1, 4, -1), "its history cannot be"),  # learning_rate
-        (set_number("evaluations", 0, 0, 3), "its history cannot be"),  # after the last step
+        (set_number("steps", 0, 0, 2), "history progress is 2: must be from 0 to 1"),
+        (set_number("steps", 0, 1, 11), "history horizon is 11: must be whole and from 1 to 10"),
+        (set_number("steps", 0, 1, 1.5), "history horizon is 1.5: must be whole"),
+        (set_number("steps", 1, 2, torch.nan), "history loss is nan: must be"),
+        (set_number("steps", 1, 5, 1e10), r"history seconds is 1e\+10: must be from 0 to 1e\+09"),
+        (set_number("steps", 1, 4, -1), "history learning_rate is -1: must be from 0 to 1"),
+        (set_number("evaluations", 0, 0, 3), "its evaluations belong to no step"),
+        (set_number("evaluations", 0, 0, torch.nan), "its evaluations belong to no step"),
+        (set_number("evaluations", 0, 12, 1e9), r"a score is 1e\+09: must be at most 1e\+06"),
+        (put("history.steps", torch.ones(4, 6).double()), "tensor history.steps is 'F64'"),
         (put("history.steps", torch.zeros(2, 5).double()), "tensor history.steps is 'F64'"),
         (put("history.steps", torch.zeros(2, 6)), "tensor history.steps is 'F32'"),
         (
             put("history.evaluations", torch.ones(2, 17).double()),  # twice the same step
-            "its history cannot be",
+            "its evaluations belong to no step",
         ),
         (lambda t, m: [t.pop(n) for n in list(t) if n.startswith("best.")], "tensor 'best."),
         (lambda t, m: [t.pop(n) for n in list(t) if n.startswith("averaged.")], "tensor 'averag"),
@@ -186,8 +189,11 @@ def test_a_run_before_its_first_step_goes_on_too(tmp_path, monkeypatch):
     assert len(list(trainer.records())) == 3
 
 
-def test_a_diverged_run_s_file_says_so(files, tmp_path, monkeypatch):
+@pytest.mark.parametrize("steps", [0, 2])
+def test_a_diverged_run_s_file_says_so(steps, files, tmp_path, monkeypatch):
     trainer = resume_forecaster(read_forecaster(files / "run"))
+    if not steps:
+        trainer = ForecastTrainer(trainer.config)
     broken = lambda values, frames, truth: values.sum() * torch.nan  # noqa: E731
     monkeypatch.setitem(forecasting.FORECAST_LOSSES, trainer.config.loss, broken)
     assert [record.ended for record in trainer.records()] == ["diverged"]

@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch import nn
 
 from convlstm.checks import SettingError
-from convlstm.forecaster import ForecasterConfig, build_forecaster, forecast
+from convlstm.forecaster import ForecasterConfig, _Attention, build_forecaster, forecast
 
 SMALL = {"hidden_channels": 4, "num_layers": 2, "patch_size": 4}
 MULTI = {"network": "multiscale", "hidden_channels": 4, "num_layers": 3, "patch_size": 1}
@@ -50,10 +51,23 @@ def test_frames_go_in_and_the_stated_number_of_logits_comes_out(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_parameter_gets_a_gradient(kind):
     model = make(**KINDS[kind])
+    for attention in (m for m in model.modules() if isinstance(m, _Attention)):
+        nn.init.ones_(attention.output.weight)  # at first it adds nothing
     model(frames(1, 4, 1, 16, 16), 3).square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.any(), name
+
+
+def test_attention_adds_nothing_at_first_and_then_looks_at_every_position():
+    model = make(**KINDS["multiscale, attention"])
+    attention = next(m for m in model.modules() if isinstance(m, _Attention))
+    x = frames(1, attention.norm.num_channels, 4, 4)
+    assert torch.equal(attention(x), x)
+    nn.init.ones_(attention.output.weight)
+    x.requires_grad_()
+    (attention(x) - x)[0, 0, 0, 0].backward()
+    assert x.grad[0, :, 3, 3].any()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,20 +9,23 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
 
+from convlstm import forecast_validation, training
 from convlstm.budget import Limits
 from convlstm.checks import RULES, SettingError
 from convlstm.forecast_checkpoint import save_run
 from convlstm.forecast_config import forecast_config
 from convlstm.forecasting import ForecastTrainer
-from convlstm.runs import RunState
+from convlstm.runs import Run, RunState
 from convlstm.scheduler import Scheduler
 from convlstm.settings import configure, settings_of
-from convlstm.systems import SYSTEMS
+from convlstm.systems import SYSTEMS, open_file
 from convlstm.train_config import TRAIN_NAMES
 from convlstm.ui.controls import CONTROLS
 from convlstm.ui.links import config_of_query, link_query
 from convlstm.ui.service import SHIPPED, Service
+from convlstm.ui.snapshot import Viewer
 from convlstm.ui.texts import CHINESE, ENGLISH
 
 TINY = {"canvas": 16, "square_size": 3, "hidden_channels": 2, "kernel_size": 3, "batch_size": 2}
@@ -341,6 +344,29 @@ def test_a_run_brought_back_from_its_file_has_its_curve(service, tmp_path):
         assert (after["curve"], after["scores"]) == (before["curve"], before["scores"])
 
     asyncio.run(use())
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_run_left_within_an_evaluation_gets_the_rest_of_its_curve(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(forecast_validation, "EVALUATED_AT_ONCE", 8)
+    monkeypatch.setattr(training, "evaluation_chunk", lambda config: 8)
+    small = {"squares": {"canvas": 16, "square_size": 4, "epochs": 6}, "digits": TINY_DIGITS}[name]
+    system = SYSTEMS[name]
+    config = configure({**small, "evaluate_every": 3}, system.default)
+    trainer = system.make_trainer(config, torch.device("cpu"))
+    pieces = trainer.pieces()
+    while next(pieces) is not None or trainer.step < 3 or not trainer.evaluation_is_due:
+        pass
+    pieces.close()
+    (tmp_path / "run").write_bytes(system.save(trainer))
+    run = Run(open_file(tmp_path / "run").make_trainer(torch.device("cpu")))
+    viewer = Viewer(run)
+    assert run.steps_done == 2
+    run.state = "training"
+    while not run.is_over:
+        run.advance(0.1)
+    points = viewer.snapshot(1)["curve"]["heldOut"].split(";")[:-1]
+    assert [point.split()[0] for point in points][-2:] == ["3", "6"]
 
 
 def test_a_full_server_says_so(service):

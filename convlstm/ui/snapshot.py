@@ -93,7 +93,7 @@ class Viewer:
         """
         config = trainer.config
         total = config.steps
-        if config.max_minutes and trainer.progress:
+        if config.max_minutes and trainer.progress > 1e-6:
             total = max(trainer.step, round(trainer.step / min(1, trainer.progress)))
         self._read_records(trainer.history[self._read : done], total)
         return total, {
