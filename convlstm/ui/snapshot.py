@@ -97,6 +97,7 @@ class Viewer:
             total = max(trainer.step, round(trainer.step / min(1, trainer.progress)))
         self._read_records(trainer.history[self._read : done], total)
         return total, {
+            "digits": config.scene.num_digits,
             "horizon": horizon_at(config, trainer.progress),
             "sequences": sum(training.sequences for training in trainer.trainings),
             "scores": self._evaluation and _scores(self._evaluation),

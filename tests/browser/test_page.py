@@ -74,7 +74,7 @@ def test_training_moves_the_curve_and_the_prediction_and_obeys_the_transport(ope
     wait_for_state(page, "training")
     wait_for_epoch(page, 5)
     few, early = points(page, "train"), pixels(page, "prediction")
-    wait_for_epoch(page, 60)
+    wait_for_epoch(page, epoch(page) + 60)
     assert points(page, "train") > few
     assert points(page, "held-out") >= 3
     page.wait_for_function(

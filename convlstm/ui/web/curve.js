@@ -26,10 +26,13 @@ function logarithmicAxis(train, heldOut) {
   return { ticks, place: (value) => (Math.log10(Math.max(value, 1e-12)) - lowest) / (highest - lowest) };
 }
 
-// From nothing to a little over the copied last frame: all that happens happens in between.
-function linearAxis(train, heldOut, scores) {
-  const highest = 1.1 * Math.max(280, scores?.copyLast.mse ?? 0);
-  const ticks = Array.from({ length: Math.floor(highest / 100) + 1 }, (_, i) => 100 * i);
+// From nothing to a little over the trivial predictions: all that happens happens in between. The
+// copied last frame costs about 145 a digit; with that, and in whole fifties, the axis stays put.
+function linearAxis(train, heldOut, { scores, digits }) {
+  const largest = Math.max(145 * digits, scores?.copyLast.mse ?? 0, scores?.black.mse ?? 0);
+  const highest = 50 * Math.ceil((1.1 * largest) / 50);
+  const step = highest <= 250 ? 50 : highest <= 600 ? 100 : highest / 5;
+  const ticks = Array.from({ length: Math.floor(highest / step) + 1 }, (_, i) => step * i);
   return { ticks, place: (value) => value / highest };
 }
 
@@ -41,7 +44,7 @@ function drawCurve(snapshot) {
   const train = points(curve.train), heldOut = points(curve.heldOut);
   const left = 3.6 * typeSize(), right = width - 14, top = 12, bottom = height - 2 * typeSize();
 
-  const axis = (here.name === "squares" ? logarithmicAxis : linearAxis)(train, heldOut, scores);
+  const axis = (here.name === "squares" ? logarithmicAxis : linearAxis)(train, heldOut, snapshot);
   const x = (step) => left + ((right - left) * step) / curve.steps;
   const y = (value) => bottom - (bottom - top) * Math.min(1, Math.max(0, axis.place(value)));
   const nodes = [];
