@@ -37,7 +37,7 @@ ENGLISH: dict[str, str] = {
     "notice draw first": "There is nothing to continue yet: draw a digit first.",
     "step of": "step {n} of {of}",
     "step axis": "step {n}",
-    "horizon now": "predicting {n} of 10 frames so far",
+    "horizon now": "{n} of 10 frames so far",
     "state patience": "ended: the validation loss no longer fell",
     "digits loss subtitle": "squared error, summed over a frame",
     "digits held-out": "validation",
