@@ -337,3 +337,12 @@ def test_a_finished_rollout_s_weights_are_freed_at_once():
         assert packed() is None  # without waiting for a collection of cycles
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_merged_frames_keep_the_strides_of_channels_last(channels):
+    frames = recurrence_cpu.empty_frames(4, 2, channels, 6, 5, torch.float32)
+    frames.copy_(torch.rand(frames.shape, generator=torch.Generator().manual_seed(0)))
+    merged = recurrence_cpu._merge(frames[1:3])
+    assert torch.equal(merged, frames[1:3].flatten(0, 1))
+    assert merged.stride() == (30 * channels, 1, 5 * channels, channels)
