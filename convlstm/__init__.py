@@ -2,7 +2,7 @@
 
 from convlstm.checkpoint import load_checkpoint, save_checkpoint
 from convlstm.data import SquaresConfig, sample_squares
-from convlstm.model import ConvLSTM, ConvLSTMCell
+from convlstm.layer.convlstm import ConvLSTM, ConvLSTMCell
 from convlstm.predictor import ModelConfig, NextFramePredictor
 from convlstm.presets import PRESETS
 from convlstm.train_config import TrainConfig

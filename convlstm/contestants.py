@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convlstm.devices import keep_freed_memory
-from convlstm.model import ConvLSTM
-from convlstm.recurrence import Weights, reference_scan
+from convlstm.layer.convlstm import ConvLSTM
+from convlstm.layer.recurrence import Weights, reference_scan
 
 
 @dataclass(frozen=True)

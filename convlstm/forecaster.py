@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convlstm.checks import SettingError, check_choice, check_flag, check_integer, normalise
-from convlstm.model import ConvLSTM, ConvLSTMCell, State, check_positive
+from convlstm.layer.convlstm import ConvLSTM, ConvLSTMCell, State, check_positive
 
 Network = Literal["stack", "multiscale"]
 Rollout = Literal["closed", "states"]

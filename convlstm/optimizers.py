@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from convlstm.model import ConvLSTMCell
+from convlstm.layer.convlstm import ConvLSTMCell
 
 OptimizerName = Literal["adamw", "muon"]
 Schedule = Literal["onecycle", "constant"]

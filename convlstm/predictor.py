@@ -19,8 +19,8 @@ from convlstm.checks import (
     check_number,
     normalise,
 )
-from convlstm.model import ConvLSTM, check_positive
-from convlstm.recurrence import State
+from convlstm.layer.convlstm import ConvLSTM, check_positive
+from convlstm.layer.recurrence import State
 
 Output = Literal["sigmoid", "linear"]
 _BLACK_LOGIT = -5.0  # sigmoid(-5) = 0.007; a 5 px square lights 0.006 of a 64 px frame

@@ -16,10 +16,10 @@ from convlstm.costs import (
     training_chunk,
 )
 from convlstm.data import CONTEXT_FRAMES, SquaresConfig
-from convlstm.model import ConvLSTM
+from convlstm.layer.convlstm import ConvLSTM
+from convlstm.layer.recurrence import reference_scan
 from convlstm.predictor import ModelConfig
 from convlstm.presets import PRESETS
-from convlstm.recurrence import reference_scan
 from convlstm.train_config import TrainConfig, train_config
 from convlstm.training import Trainer
 

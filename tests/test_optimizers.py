@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from convlstm.model import ConvLSTM
+from convlstm.layer.convlstm import ConvLSTM
 from convlstm.optimizers import Optimizer, onecycle
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from convlstm.model import ConvLSTM, ConvLSTMCell
+from convlstm.layer.convlstm import ConvLSTM, ConvLSTMCell
 from convlstm.predictor import (
     ModelConfig,
     NextFramePredictor,

@@ -20,9 +20,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from convlstm import kernels_cpu
-from convlstm.kernels_cpu import channels_last, empty_frames, identity, tanh
-from convlstm.packed_cpu import TOGETHER, Packed, PackedWeights, WeightGradients
+from convlstm.layer import kernels_cpu
+from convlstm.layer.kernels_cpu import channels_last, empty_frames, identity, tanh
+from convlstm.layer.packed_cpu import TOGETHER, Packed, PackedWeights, WeightGradients
 
 
 def is_supported(x: Tensor, dtype: torch.dtype) -> bool:

@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from convlstm import kernels_cpu, recurrence_cpu
-from convlstm.recurrence import Scanner, Weights, reference_scan
+from convlstm.layer import kernels_cpu, recurrence_cpu
+from convlstm.layer.recurrence import Scanner, Weights, reference_scan
 
 # T, B, in, C, H, kernel, first state, bias, peephole. W is H + 1.
 CASES = [

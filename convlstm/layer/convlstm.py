@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convlstm.recurrence import Scanner, State, Weights, step
+from convlstm.layer.recurrence import Scanner, State, Weights, step
 
 
 class ConvLSTMCell(nn.Module):

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from convlstm import recurrence_cpu
-from convlstm.packed_cpu import PackedWeights
+from convlstm.layer import recurrence_cpu
+from convlstm.layer.packed_cpu import PackedWeights
 
 State = tuple[Tensor, Tensor]
 

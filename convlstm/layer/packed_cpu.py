@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from convlstm.kernels_cpu import Convolution
+from convlstm.layer.kernels_cpu import Convolution
 
 # Bytes of gate gradients that are turned into weight gradients at once. One convolution over many
 # small frames is up to 1.5 times as fast as one for each; over more than a cache holds it is not.

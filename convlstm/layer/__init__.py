@@ -1,0 +1,6 @@
+"""The layer: what a ConvLSTM computes, readable; and the same, fast."""
+
+from convlstm.layer.convlstm import ConvLSTM, ConvLSTMCell
+from convlstm.layer.recurrence import State
+
+__all__ = ["ConvLSTM", "ConvLSTMCell", "State"]
