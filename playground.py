@@ -8,9 +8,9 @@ import sys
 import threading
 import webbrowser
 
-from convlstm.budget import Limits
 from convlstm.devices import keep_freed_memory, pick_device
-from convlstm.scheduler import Scheduler
+from convlstm.server.budget import Limits
+from convlstm.server.scheduler import Scheduler
 from convlstm.ui.page import LAUNCH_OPTIONS, build_page
 
 

@@ -1,4 +1,4 @@
-"""Which device a run computes on, and what a process of training asks of it."""
+"""Which device a run computes on, in which precision, and what a process of training asks of it."""
 
 import ctypes
 import sys
@@ -53,3 +53,16 @@ def keep_freed_memory() -> bool:
         _M_ARENA_MAX: 1,  # a thread's own pool would be given back whenever it is empty
     }
     return all([mallopt(name, value) == 1 for name, value in settings.items()])
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """Return what "auto" means on a device: "float32" or "bfloat16"; others unchanged."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        fast = False
+    return "bfloat16" if fast else "float32"

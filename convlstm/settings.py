@@ -1,51 +1,185 @@
-"""A configuration as one flat mapping of settings, as links, files, flags and the page carry it.
+"""Settings: fields of frozen dataclasses, whose range is declared once, beside the field.
 
-A configuration is a frozen dataclass that checks its fields, and whose fields may be such
-dataclasses themselves; no two of them have a field of the same name.
+That declaration feeds the check of whatever arrives (from a page, a link, a file or a flag), the
+page's control, the command line's flag and the documentation. A configuration may be made of parts
+that are such dataclasses themselves; no two of them have a field of the same name, so that all of
+them together are one flat mapping.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from typing import TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import ClassVar, Literal, TypeVar
 
-from convlstm.checks import check_choice, check_integer, check_names, check_number, normalise
+from convlstm.checks import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_names,
+    check_number,
+    normalise,
+)
 
 Config = TypeVar("Config")
 
 MAX_SEED = 2**31 - 1
-CHANGEABLE = ("speed", "learning_rate")  # between two steps of a run
 
 
 @dataclass(frozen=True)
-class Change:
-    """A setting changed during a run, from the step after `step` on."""
+class Integer:
+    """A whole number from low to high.
 
-    step: int
+    Attributes:
+        low: the smallest.
+        high: the largest.
+        unit: what it counts; a key of the page's texts, or empty.
+        shown_high: where a slider ends, if earlier than at high.
+        shown_low: where it begins, if later than at low.
+        step: between two values of a slider.
+        scale: "log" spreads a slider's values evenly over their logarithm.
+        choices: values that the page offers instead of a slider.
+        typed: whether the page has a field to type in instead of a slider.
+    """
+
+    low: int
+    high: int
+    unit: str = ""
+    shown_low: int | None = None
+    shown_high: int | None = None
+    step: int = 1
+    scale: Literal["linear", "log"] = "linear"
+    choices: tuple[int, ...] = ()
+    typed: bool = False
+
+    def check(self, name: str, value: object) -> int:
+        """Return the value, or raise a `SettingError`."""
+        return check_integer(name, value, self.low, self.high)
+
+    def __str__(self) -> str:
+        return f"{self.low:,} to {self.high:,}"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A finite number from low to high; the attributes are those of `Integer`."""
+
+    low: float
+    high: float
+    unit: str = ""
+    shown_low: float | None = None
+    shown_high: float | None = None
+    step: float = 0.1
+    scale: Literal["linear", "log"] = "linear"
+    choices: ClassVar[tuple[float, ...]] = ()
+    typed: bool = False
+
+    def check(self, name: str, value: object) -> float:
+        """Return the value as a float, or raise a `SettingError`."""
+        return check_number(name, value, self.low, self.high)
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:,g}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some words."""
+
+    choices: tuple[str, ...]
+
+    def check(self, name: str, value: object) -> str:
+        """Return the value, or raise a `SettingError`."""
+        return check_choice(name, value, self.choices)
+
+    def __str__(self) -> str:
+        return ", ".join(self.choices)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or false."""
+
+    def check(self, name: str, value: object) -> bool:
+        """Return the value, or raise a `SettingError`."""
+        return check_flag(name, value)
+
+    def __str__(self) -> str:
+        return "yes or no"
+
+
+Kind = Integer | Number | Choice | Flag
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is declared of a setting.
+
+    Attributes:
+        name: of the field.
+        kind: which values it takes.
+        note: what it is, for a reader of the documentation; its unit is in it.
+        default: its value where nobody says otherwise.
+        more: whether the page shows it behind "more".
+    """
+
     name: str
-    old: float
-    new: float
+    kind: Kind
+    note: str
+    default: object
+    more: bool
+
+
+def setting(default: object, kind: Kind, note: str, *, more: bool = False) -> object:
+    """Declare a field of a `Settings` class."""
+    return field(default=default, metadata={"kind": kind, "note": note, "more": more})
+
+
+class Settings:
+    """What configurations inherit: every declared field is checked as the object is made."""
 
     def __post_init__(self) -> None:
-        """Check every field.
+        """Check every field, then what they are together.
 
         Raises:
-            SettingError: a field is outside its range.
+            SettingError: a field is outside its range, or two do not go together.
         """
-        normalise(
-            self,
-            step=check_integer("step", self.step, 0, 10_000_000),
-            name=check_choice("name", self.name, CHANGEABLE),
-            old=check_number("old", self.old, 0, 8),
-            new=check_number("new", self.new, 0, 8),
+        for each in declared(type(self)):
+            normalise(self, **{each.name: each.kind.check(each.name, getattr(self, each.name))})
+        self.check_together()
+
+    def check_together(self) -> None:
+        """Refuse combinations of values that are right by themselves; for those who inherit."""
+
+
+def declared(owner: type) -> list[Setting]:
+    """Return the settings of one class, in their order; those of its parts are not among them."""
+    return [
+        Setting(
+            each.name,
+            each.metadata["kind"],
+            each.metadata["note"],
+            each.default,
+            each.metadata["more"],
         )
+        for each in fields(owner)
+        if "kind" in each.metadata
+    ]
+
+
+def all_declared(config: object) -> Iterator[Setting]:
+    """Yield the settings of a configuration, those of its parts among them."""
+    yield from declared(type(config))
+    for each in fields(config):
+        value = getattr(config, each.name)
+        if is_dataclass(value):
+            yield from all_declared(value)
 
 
 def settings_of(config: object) -> dict[str, object]:
     """Return a configuration's settings, those of its parts among them."""
     settings: dict[str, object] = {}
-    for field in fields(config):
-        value = getattr(config, field.name)
-        settings |= settings_of(value) if is_dataclass(value) else {field.name: value}
+    for each in fields(config):
+        value = getattr(config, each.name)
+        settings |= settings_of(value) if is_dataclass(value) else {each.name: value}
     return settings
 
 
@@ -70,10 +204,8 @@ def differences(old: object, new: object) -> dict[str, tuple[object, object]]:
 
 def _replace(config: Config, settings: Mapping[str, object]) -> Config:
     values = {}
-    for field in fields(config):
-        value = getattr(config, field.name)
+    for each in fields(config):
+        value = getattr(config, each.name)
         is_part = is_dataclass(value)
-        values[field.name] = (
-            _replace(value, settings) if is_part else settings.get(field.name, value)
-        )
+        values[each.name] = _replace(value, settings) if is_part else settings.get(each.name, value)
     return type(config)(**values)

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from convlstm.checks import check_choice
-from convlstm.settings import configure, settings_of
-from convlstm.systems import SYSTEMS, Config, system_of
+from convlstm.scenes.catalogue import CATALOGUE
+from convlstm.settings import configure, declared, settings_of
+from convlstm.training.config import TrainConfig
+from convlstm.training.presets import default_config
 
 # Settings that a link calls by a shorter name.
 _SHORT = {
@@ -21,50 +23,48 @@ _SHORT = {
     "gradient_clip": "clip",
 }
 _LONG = {short: name for name, short in _SHORT.items()}
-# What a person sets, and a link always says.
-_ALWAYS = {
-    "squares": ("speed", "hidden_channels", "epochs"),
-    "digits": ("num_digits", "speed", "hidden_channels", "steps"),
-}
 _SCENE = "scene"
+FIRST_SCENE = next(iter(CATALOGUE))
 
 
-def link_query(config: Config) -> str:
+def link_query(config: TrainConfig) -> str:
     """Return the query part of a link: the main settings, and what differs from default."""
-    system = system_of(config)
-    default = settings_of(system.default)
-    query = {} if system.name == "squares" else {_SCENE: system.name}
+    scene = config.scene.name
+    default = settings_of(default_config(scene))
+    # What a person sets, and a link always says.
+    always = (declared(type(config.scene))[0].name, "hidden_channels", "epochs")
+    query = {} if scene == FIRST_SCENE else {_SCENE: scene}
     query |= {
         _SHORT.get(name, name): str(value).lower() if isinstance(value, bool) else value
         for name, value in settings_of(config).items()
-        if name in _ALWAYS[system.name] or value != default[name]
+        if name in always or value != default[name]
     }
     return urlencode(query)
 
 
-def scene_of_query(query: Mapping[str, str], otherwise: object = "squares") -> str:
-    """Return the scene of a link, "squares" or "digits", or the other one if it names none.
+def scene_of_query(query: Mapping[str, str], otherwise: object = FIRST_SCENE) -> str:
+    """Return the scene of a link, or the other one if it names none.
 
     Raises:
         SettingError: there is no such scene.
     """
-    return check_choice(_SCENE, query.get(_SCENE, otherwise), SYSTEMS)
+    return check_choice(_SCENE, query.get(_SCENE, otherwise), CATALOGUE)
 
 
-def config_of_query(query: Mapping[str, str], scene: str = "squares") -> Config:
+def config_of_query(query: Mapping[str, str], scene: str = FIRST_SCENE) -> TrainConfig:
     """Read a link's settings, in the scene that it names, or in the given one.
 
     Raises:
         SettingError: a name or a value is refused.
     """
-    system = SYSTEMS[scene_of_query(query, scene)]
-    default = settings_of(system.default)
+    base = default_config(scene_of_query(query, scene))
+    default = settings_of(base)
     settings: dict[str, object] = {}
     for key, text in query.items():
         if key != _SCENE:
             name = _LONG.get(key, key)
             settings[name] = _parse(text, default.get(name))
-    return configure(settings, system.default)
+    return configure(settings, base)
 
 
 def _parse(text: str, like: object) -> object:

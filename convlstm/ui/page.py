@@ -1,5 +1,6 @@
 """The page: one component that draws everything, and the endpoints behind it."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
@@ -9,28 +10,27 @@ from pathlib import Path
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr  # noqa: E402
+from gradio.processing_utils import save_bytes_to_cache  # noqa: E402
 from gradio.utils import get_upload_folder  # noqa: E402
 
-from convlstm.checkpoint import MAX_BYTES  # noqa: E402
-from convlstm.scheduler import Scheduler  # noqa: E402
+from convlstm.scenes.catalogue import CATALOGUE  # noqa: E402
+from convlstm.server.scheduler import Scheduler  # noqa: E402
 from convlstm.settings import settings_of  # noqa: E402
-from convlstm.systems import SYSTEMS, System  # noqa: E402
-from convlstm.ui.controls import CONTROLS  # noqa: E402
+from convlstm.training.presets import offered, preset  # noqa: E402
+from convlstm.ui.controls import controls_of  # noqa: E402
+from convlstm.ui.links import FIRST_SCENE  # noqa: E402
 from convlstm.ui.notices import Reply  # noqa: E402
-from convlstm.ui.service import Service  # noqa: E402
+from convlstm.ui.service import MAX_UPLOAD_BYTES, Service  # noqa: E402
 from convlstm.ui.texts import TEXTS  # noqa: E402
 
 _WEB = Path(__file__).parent / "web"
-_SCRIPTS = (
-    "dom.js",
-    "scenes.js",
-    "controls.js",
-    "curve.js",
-    "stage.js",
-    "digits.js",
-    "share.js",
-    "page.js",
-)
+# Gradio runs this in the component; what it gives goes to the modules, which import each other. It
+# looks here for the names of the component's own events.
+_LOADER = """
+// They trigger "follow".
+import(new URL(props.web + "page.js", document.baseURI)).then(({ start }) =>
+  start({ element, props, server, upload, trigger, watch }));
+"""
 
 
 def build_page(scheduler: Scheduler) -> gr.Blocks:
@@ -45,7 +45,8 @@ def build_page(scheduler: Scheduler) -> gr.Blocks:
     service = Service(scheduler)
 
     with gr.Blocks(title="ConvLSTM Playground", delete_cache=(600, 3600)) as demo:
-        page = _component(_server_functions(service))
+        gr.set_static_paths([_WEB])
+        page = _component(_server_functions(service, demo))
 
         async def follow(event: gr.EventData) -> AsyncIterator[Reply]:
             run_id = event._data.get("run") if isinstance(event._data, dict) else None
@@ -71,7 +72,7 @@ LAUNCH_OPTIONS = {
     "run_history": False,
     "enable_monitoring": False,
     "max_threads": 256,
-    "max_file_size": MAX_BYTES,
+    "max_file_size": MAX_UPLOAD_BYTES,
     "theme": gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
     "ssr_mode": False,
     "pwa": False,
@@ -88,23 +89,24 @@ def _component(server_functions: list[Callable]) -> gr.HTML:
     """
     return gr.HTML(
         html_template='<div class="cp"></div>',
-        js_on_load="\n".join((_WEB / name).read_text("utf-8") for name in _SCRIPTS),
+        js_on_load=_LOADER,
         apply_default_css=False,
         server_functions=server_functions,
         markup=(_WEB / "page.html").read_text("utf-8"),
         style=(_WEB / "page.css").read_text("utf-8"),
         texts=TEXTS,
-        scenes={name: _scene(system) for name, system in SYSTEMS.items()},
+        scenes={name: _scene(name) for name in CATALOGUE},
+        web=f"gradio_api/file={_WEB.resolve().as_posix()}/",
     )
 
 
-def _scene(system: System) -> dict[str, object]:
-    """Return a system's controls and presets, as the page's script reads them."""
-    presets = {key: settings_of(preset.config) for key, preset in system.presets.items()}
-    return {"controls": [asdict(control) for control in CONTROLS[system.name]], "presets": presets}
+def _scene(name: str) -> dict[str, object]:
+    """Return a scene's controls and presets, as the page's scripts read them."""
+    presets = {key: settings_of(preset(key)) for key in offered(name)}
+    return {"controls": [asdict(control) for control in controls_of(name)], "presets": presets}
 
 
-def _server_functions(service: Service) -> list[Callable]:
+def _server_functions(service: Service, demo: gr.Blocks) -> list[Callable]:
     """Return what the page's script calls, each with one object as its argument."""
 
     async def attach(payload: object) -> Reply:
@@ -117,7 +119,7 @@ def _server_functions(service: Service) -> list[Callable]:
         return await service.act(*(_get(payload, name) for name in ("action", "run", "settings")))
 
     def look(payload: object) -> Reply:
-        return service.look(*(_get(payload, name) for name in ("run", "sample", "lookAhead")))
+        return service.look(_get(payload, "run"), _get(payload, "sample"))
 
     async def open_checkpoint(payload: object) -> Reply:
         path = _uploaded(_get(payload, "path"))
@@ -129,7 +131,13 @@ def _server_functions(service: Service) -> list[Callable]:
             path.unlink(missing_ok=True)
 
     async def download(payload: object) -> Reply:
-        return await service.download(_get(payload, "run"), _get(payload, "kind"))
+        made = await service.download(_get(payload, "run"), _get(payload, "kind"))
+        if isinstance(made, dict):
+            return made
+        name, content = made
+        # An address of Gradio's own, which forgets the file after an hour.
+        path = await asyncio.to_thread(save_bytes_to_cache, content, name, demo.GRADIO_CACHE)
+        return {"name": name, "url": f"gradio_api/file={Path(path).as_posix()}"}
 
     def draw(payload: object) -> Reply:
         return service.draw(*(_get(payload, name) for name in ("run", "drawing", "angle")))
@@ -140,21 +148,21 @@ def _server_functions(service: Service) -> list[Callable]:
 def _add_api(service: Service) -> None:
     """Name the same requests as endpoints, for scripts and for `gradio_client`."""
 
-    async def open_run(link: dict | None = None, scene: str = "squares") -> dict:
-        """Open a run in the scene "squares" or "digits"; returns its id and settings."""
+    async def open_run(link: dict | None = None, scene: str = FIRST_SCENE) -> dict:
+        """Open a run in a scene; returns its id and settings."""
         return await service.attach(None, link, scene)
 
     async def act(action: str, run: str, settings: dict | None = None) -> dict:
         """Train, pause, step, stop, reset or change a run."""
         return await service.act(action, run, settings)
 
-    def describe(settings: dict, scene: str = "squares") -> dict:
+    def describe(settings: dict, scene: str = FIRST_SCENE) -> dict:
         """Check settings; returns reach, cost and link."""
         return service.describe(settings, scene)
 
-    def look(run: str, sample: int, look_ahead: int) -> dict:
-        """Choose the sample a run shows and how far ahead."""
-        return service.look(run, sample, look_ahead)
+    def look(run: str, sample: int) -> dict:
+        """Choose the sample a run shows."""
+        return service.look(run, sample)
 
     async def watch(run: str) -> AsyncIterator[dict]:
         """Stream snapshots of a run."""
@@ -162,7 +170,7 @@ def _add_api(service: Service) -> None:
             yield snapshot
 
     def draw(run: str, drawing: list, angle: float) -> dict:
-        """Show how a run's forecaster continues a digit of 56 x 56 grey values."""
+        """Show how a run's network continues a digit of 56 x 56 grey values."""
         return service.draw(run, drawing, angle)
 
     for function in (open_run, act, describe, look, draw):

@@ -10,25 +10,24 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from convlstm.checks import SettingError, check_choice, shown
-from convlstm.runs import Run
-from convlstm.safe_files import CheckpointError
-from convlstm.scheduler import ResetNeeded, Scheduler, ServerFull
+from convlstm.files import CheckpointError, read_checkpoint
+from convlstm.files.checkpoint import Checkpoint, resume, start_from
+from convlstm.files.shipped import shipped_file
+from convlstm.scenes.catalogue import CATALOGUE
+from convlstm.server.run import Run
+from convlstm.server.scheduler import ResetNeeded, Scheduler, ServerFull
 from convlstm.settings import configure, settings_of
-from convlstm.systems import SYSTEMS, Config, OpenedFile, System, open_file
-from convlstm.train_config import TrainConfig
-from convlstm.ui.links import config_of_query, link_query, scene_of_query
+from convlstm.training.config import TrainConfig
+from convlstm.training.presets import default_config
+from convlstm.training.trainer import Trainer
+from convlstm.ui.links import FIRST_SCENE, config_of_query, link_query, scene_of_query
 from convlstm.ui.notices import Reply, refusal
-from convlstm.ui.share import make_download
+from convlstm.ui.share import KINDS, make_file
 from convlstm.ui.snapshot import Viewer
 
 _log = logging.getLogger(__name__)
 
-_CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
-SHIPPED: dict[str, Path] = {
-    "squares": _CHECKPOINTS / "quick-start.safetensors",
-    "digits": _CHECKPOINTS / "moving-mnist-compact.safetensors",
-}
-
+MAX_UPLOAD_BYTES = 2**28  # a file that a browser brings; the command line opens larger ones
 _UPDATE_SECONDS = 0.125  # 8 updates a second, for few viewers
 _UPDATE_SECONDS_PER_VIEWER = 0.02  # and fewer each where many watch, so that training goes on
 _HEARTBEAT_SECONDS = 2.0  # a silent page asks again after some missed beats
@@ -46,14 +45,14 @@ class Service:
         self._scheduler = scheduler
 
     async def attach(
-        self, run_id: object = None, query: object = None, scene: object = "squares"
+        self, run_id: object = None, query: object = None, scene: object = FIRST_SCENE
     ) -> Reply:
         """Find a viewer's run again, or open a new one that shows the shipped checkpoint.
 
         Args:
             run_id: the id the viewer remembers, or None.
             query: a link's settings, names and texts, or None.
-            scene: "squares" or "digits", where the link does not say.
+            scene: one of the catalogue's, where the link does not say.
 
         Returns:
             run (its id), scene, settings for the controls, and a notice where there is one.
@@ -62,38 +61,38 @@ class Service:
         try:
             texts = _texts(query or {})
             scene = scene_of_query(texts, scene)
-            system = SYSTEMS[scene]
             if texts:
                 config = config_of_query(texts, scene)
         except SettingError as error:
             notice = refusal(error)
-            system = SYSTEMS.get(scene if isinstance(scene, str) else "", SYSTEMS["squares"])
+            scene = scene if isinstance(scene, str) and scene in CATALOGUE else FIRST_SCENE
         run = self._scheduler.get(run_id)
-        if run is not None and run.system is not system:
+        if run is not None and run.config.scene.name != scene:
             run, run_id = None, None
         if run is None:
             if run_id is not None and notice is None:
                 notice = {"key": "restarted"}
             try:
-                run = await self._open(system)
+                run = await self._open(scene)
             except ServerFull as error:
                 return {"notice": {"key": "full", "text": str(error)}}
         if config is None:
-            config = run.config if run.chosen else system.default
+            config = run.config if run.chosen else default_config(scene)
         self._scheduler.watch(run)
-        settings = settings_of(config)
-        return {"run": run.id, "scene": system.name, "settings": settings, "notice": notice}
+        return {"run": run.id, "scene": scene, "settings": settings_of(config), "notice": notice}
 
-    def describe(self, settings: object, scene: object = "squares") -> Reply:
+    def describe(self, settings: object, scene: object = FIRST_SCENE) -> Reply:
         """Check settings and say what they mean: reach, cost, and the link that holds them."""
         try:
-            system = SYSTEMS[check_choice("scene", scene, SYSTEMS)]
-            config = configure(settings, system.default)
+            scene = check_choice("scene", scene, CATALOGUE)
+            config = configure(settings, default_config(scene))
             cost = self._scheduler.check(config)
         except SettingError as error:
             return {"notice": refusal(error)}
+        pace = config.scene.pace
         return {
-            **_reach(config),
+            "reach": None if pace is None else config.network.reach,
+            "speed": pace,
             "seconds": cost.run_seconds,
             "mib": cost.memory_mib,
             "link": link_query(config),
@@ -130,22 +129,22 @@ class Service:
             return {"state": run.state, "notice": notice}
         return {"state": run.state}
 
-    def look(self, run_id: object, sample: object, look_ahead: object) -> Reply:
-        """Choose the sequence that a run shows, and how far ahead."""
+    def look(self, run_id: object, sample: object) -> Reply:
+        """Choose the sequence that a run shows."""
         run = self._scheduler.get(run_id)
         if run is None:
             return {"notice": {"key": "lost"}}
         try:
-            self._scheduler.look(run, sample, look_ahead)
+            self._scheduler.look(run, sample)
         except SettingError as error:
             return {"notice": refusal(error)}
         return {}
 
     def draw(self, run_id: object, drawing: object, angle: object) -> Reply:
-        """Set a drawn digit moving, and show how a run's forecaster continues it.
+        """Set a drawn digit moving, and show how a run's network continues it.
 
         Args:
-            run_id: a run of the scene "digits".
+            run_id: a run of a scene in which one may draw.
             drawing: 56 x 56 grey values, row by row, 0 to 255.
             angle: its direction in degrees, 0 to the right and 90 downwards.
         """
@@ -182,61 +181,72 @@ class Service:
         if run is None:
             return {"notice": {"key": "lost"}}
         try:
-            opened = await asyncio.to_thread(open_file, path)
-            if opened.system is not run.system:
-                return {"notice": {"key": f"file of {opened.system.name}"}}
-            self._scheduler.check(opened.work)
-            await _done(self._replace(run, opened))
+            checkpoint = await asyncio.to_thread(read_checkpoint, path, max_bytes=MAX_UPLOAD_BYTES)
+            config = checkpoint.config
+            if config.scene.name != run.config.scene.name:
+                return {"notice": {"key": "other scene", "scene": config.scene.name}}
+            self._scheduler.check(_work_of(checkpoint))
+            await _done(
+                self._scheduler.replace(
+                    run,
+                    lambda: _trainer_of(checkpoint, self._scheduler.device),
+                    shipped=checkpoint.run is None,
+                )
+            )
         except SettingError as error:
             return {"notice": refusal(error)}
         except CheckpointError as error:
             return {"notice": {"key": "checkpoint", "text": str(error)}}
-        settings = settings_of(run.config)
-        return {"settings": settings, "notice": {"key": "opened"}}
+        return {"settings": settings_of(config), "notice": {"key": "opened"}}
 
-    async def download(self, run_id: object, kind: object) -> Reply:
+    async def download(self, run_id: object, kind: object) -> tuple[str, bytes] | Reply:
         """Make one of a run's files: `checkpoint`, `pictures`, `losses` or `script`.
 
         Returns:
-            name, and content in base64.
+            Its name and content, or a notice.
         """
         run = self._scheduler.get(run_id)
         if run is None:
             return {"notice": {"key": "lost"}}
-        return await make_download(self._scheduler, run, kind)
+        try:
+            file = await make_file(self._scheduler, run, check_choice("kind", kind, KINDS))
+        except SettingError as error:
+            return {"notice": refusal(error)}
+        return {"notice": {"key": "no picture"}} if file is None else file
 
-    async def _open(self, system: System) -> Run:
+    async def _open(self, scene: str) -> Run:
         device = self._scheduler.device
         try:
-            opened = await asyncio.to_thread(open_file, SHIPPED[system.name])
+            path = shipped_file(CATALOGUE[scene].shipped)
+            checkpoint = await asyncio.to_thread(read_checkpoint, path)
             return await _done(
-                self._scheduler.open(lambda: opened.make_trainer(device), shipped=True)
+                self._scheduler.open(lambda: _trainer_of(checkpoint, device), shipped=True)
             )
         except CheckpointError as error:
             # A missing or foreign file costs the first picture, not the page.
             _log.warning("no shipped checkpoint: %s", error)
-            return await _done(
-                self._scheduler.open(lambda: system.make_trainer(system.default, device))
-            )
-
-    def _replace(self, run: Run, opened: OpenedFile) -> object:
-        device = self._scheduler.device
-        return self._scheduler.replace(
-            run, lambda: opened.make_trainer(device), shipped=opened.is_model
-        )
+            return await _done(self._scheduler.open(lambda: Trainer(default_config(scene), device)))
 
     async def _change(self, run: Run, settings: object) -> None:
-        config = configure(settings, run.system.default)
+        config = configure(settings, default_config(run.config.scene.name))
         self._scheduler.check(config)
         if run.state in ("training", "waiting", "paused"):
             self._scheduler.adjust(run, config)
 
 
-def _reach(config: Config) -> dict[str, float]:
-    """Say how far a predictor sees; forecasters see further than anything here moves."""
-    if not isinstance(config, TrainConfig):
-        return {}
-    return {"reach": config.model.reach, "speed": config.scene.speed}
+def _trainer_of(checkpoint: Checkpoint, device: object) -> Trainer:
+    """Make the trainer of a file's run, or one that shows a file's network."""
+    if checkpoint.run is None:
+        return start_from(checkpoint, checkpoint.config, device)
+    return resume(checkpoint, device)
+
+
+def _work_of(checkpoint: Checkpoint) -> TrainConfig:
+    """Return what a file makes a server compute: a run to go on with, or pictures alone."""
+    if checkpoint.run is not None and checkpoint.progress["ended"] is None:
+        return checkpoint.config
+    pictures = {"epochs": 1, "batches_per_epoch": 1, "batch_size": 1, "max_minutes": 0}
+    return configure(pictures, checkpoint.config)
 
 
 def _texts(query: object) -> Mapping[str, str]:

@@ -1,63 +1,64 @@
-"""The files that a person takes home from a run."""
+"""The files of a run that a viewer may take home."""
 
 import asyncio
-import base64
 import io
 import zipfile
 
-from convlstm.checks import shown
-from convlstm.forecast_render import forecast_losses_csv, forecast_outputs
-from convlstm.forecast_view import ForecastPicture
-from convlstm.render import article_outputs, losses_csv
-from convlstm.runs import Run
-from convlstm.scheduler import Scheduler
-from convlstm.script import training_script
-from convlstm.squares_view import Picture
-from convlstm.systems import SQUARES
-from convlstm.training import Trainer
+from convlstm.checks import SettingError
+from convlstm.files.pictures import losses_csv, picture_files
+from convlstm.files.script import check_sayable, training_script
+from convlstm.server.run import Run
+from convlstm.server.scheduler import Scheduler
+from convlstm.training.config import TrainConfig
+from convlstm.training.picture import Picture
+
+KINDS = ("checkpoint", "losses", "pictures", "script")
 
 
-async def make_download(scheduler: Scheduler, run: Run, kind: object) -> dict[str, object]:
-    """Make a file of a run.
+async def make_file(scheduler: Scheduler, run: Run, kind: str) -> tuple[str, bytes] | None:
+    """Make one of a run's files.
 
     Args:
         scheduler: owns the run.
-        run: the run.
-        kind: "checkpoint", "pictures", "losses", or "script" (of squares).
+        run: whose file.
+        kind: of KINDS.
 
     Returns:
-        name and content (base64), or a notice.
+        Its name and content, or None where there is no picture yet.
+
+    Raises:
+        SettingError: the run is of a kind that a script cannot say.
     """
     if kind == "checkpoint":
-        name = "convlstm.safetensors" if run.system is SQUARES else "forecaster.safetensors"
-        content = await asyncio.wrap_future(scheduler.save(run))
-    elif kind == "losses":
-        name, content = "losses.csv", await asyncio.to_thread(_losses, run)
-    elif kind == "script" and run.system is SQUARES:
-        name, content = "train_convlstm.py", training_script(run.config).encode()
-    elif kind == "pictures":
-        picture = run.picture  # once: the compute thread changes it
-        if picture is None:
-            return {"notice": {"key": "no picture"}}
-        name, content = "convlstm.zip", await asyncio.to_thread(_pictures, run, picture)
-    else:
-        return {"notice": {"key": "action", "text": f"kind is {shown(kind)}."}}
-    return {"name": name, "content": base64.b64encode(content).decode()}
+        return f"{run.config.scene.name}.safetensors", await asyncio.wrap_future(
+            scheduler.save(run)
+        )
+    if kind == "losses":
+        return "losses.csv", await asyncio.to_thread(_losses, run)
+    if kind == "script":
+        return "train_convlstm.py", training_script(run.config).encode()
+    picture = run.picture  # once: the compute thread changes it
+    if picture is None:
+        return None
+    return "pictures.zip", await asyncio.to_thread(_pictures, run, picture)
+
+
+def has_script(config: TrainConfig) -> bool:
+    """Whether a run can be had as a script."""
+    try:
+        check_sayable(config)
+    except SettingError:
+        return False
+    return True
 
 
 def _losses(run: Run) -> bytes:
-    trainer = run.trainer
-    if isinstance(trainer, Trainer):
-        return losses_csv(trainer.records[: run.steps_done]).encode()
-    return forecast_losses_csv(trainer.history[: run.steps_done]).encode()
+    return losses_csv(run.trainer.records[: run.steps_done]).encode()
 
 
-def _pictures(run: Run, picture: Picture | ForecastPicture) -> bytes:
-    if isinstance(picture, ForecastPicture):
-        files = forecast_outputs(picture)
-    else:
-        records = run.trainer.records[: run.steps_done]
-        files = article_outputs(picture.context, picture.truth[0], picture.predicted[0], records)
+def _pictures(run: Run, picture: Picture) -> bytes:
+    scene, records = run.config.scene, run.trainer.records[: run.steps_done]
+    files = picture_files(picture, records, scene.look, scene.measure)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():

@@ -1,49 +1,44 @@
-// Small helpers. `element`, `props`, `server`, `upload`, `trigger` and `watch` come from Gradio.
-const $ = (selector, within = element) => within.querySelector(selector);
-const $$ = (selector, within = element) => [...within.querySelectorAll(selector)];
+// Small helpers over the page's one element, which Gradio hands to `start`.
+export let root = null;
 
-function make(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
+export function useRoot(element) {
+  root = element;
+}
+
+export const $ = (selector, within = root) => within.querySelector(selector);
+export const $$ = (selector, within = root) => [...within.querySelectorAll(selector)];
+
+export function make(tag, attributes = {}, ...children) {
+  return dress(document.createElement(tag), attributes, children);
+}
+
+// The same for a part of a drawing.
+export function shape(tag, attributes = {}, ...children) {
+  return dress(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+}
+
+function dress(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
   node.append(...children);
   return node;
 }
 
-function setText(node, text) {
+export function setText(node, text) {
   // Untouched text keeps a screen reader quiet and a selection alive.
   if (node && node.textContent !== text) node.textContent = text;
 }
 
-// The page works where the browser forbids storage; it only forgets.
-function remember(key, value) {
-  try { localStorage.setItem(`convlstm-playground-${key}`, value); } catch { /* forgets */ }
-}
-function recall(key) {
-  try { return localStorage.getItem(`convlstm-playground-${key}`); } catch { return null; }
+// One part of the page tells the others, who listen on the root: so that none has to know them.
+export function tell(name, detail) {
+  root.dispatchEvent(new CustomEvent(`cp-${name}`, { detail }));
 }
 
-// Texts, by key, with {places} filled in.
-let language = recall("language") || (navigator.language.startsWith("zh") ? "zh" : "en");
-function text(key, places = {}) {
-  const pattern = props.texts[language][key] ?? props.texts.en[key] ?? key;
-  return pattern.replace(/\{(\w+)\}/g, (whole, name) => places[name] ?? whole);
+export function hear(name, listener) {
+  root.addEventListener(`cp-${name}`, ({ detail }) => listener(detail));
 }
 
-// Numbers as a person writes them.
-function small(value) {
-  if (value === null || value === undefined || !Number.isFinite(value)) return "–";
-  return Math.abs(value) >= 0.01 ? value.toFixed(3) : value === 0 ? "0" : value.toPrecision(2).includes("e") ? value.toExponential(1) : Number(value.toPrecision(2)).toString();
-}
-function duration(seconds) {
-  if (seconds < 90) return text("seconds", { n: seconds < 10 ? Math.max(0.1, seconds).toFixed(seconds < 1 ? 1 : 0) : Math.round(seconds) });
-  return text("minutes", { n: Math.round(seconds / 60) });
-}
-
-// Everything marked in the markup with a text's key.
-function wordPage() {
-  for (const node of $$("[data-text]")) setText(node, text(sceneKey(node.dataset.text)));
-  for (const node of $$("[data-label]")) node.setAttribute("aria-label", text(node.dataset.label));
-  for (const node of $$("[data-title]")) node.title = text(node.dataset.title);
-  for (const node of $$("[data-lang-mark]")) node.classList.toggle("on", node.dataset.langMark === language);
-  element.lang = language === "zh" ? "zh-CN" : "en";
+// How far a slider is filled; its track is drawn by the style.
+export function fillSlider(input) {
+  const { min, max, value } = input;
+  input.style.setProperty("--fill", `${(100 * (value - min)) / (max - min || 1)}%`);
 }

@@ -1,282 +1,149 @@
 // The page: what a viewer does goes to the server, what the server knows comes back as snapshots.
-async function ask(name, payload) {
-  const offline = { notice: { key: "offline" } };
-  try {
-    return (await server[name](payload)) ?? offline; // Gradio's client answers a dead line with nothing
-  } catch {
-    return offline;
-  }
-}
-
-// Find a scene's run again, or open one; a link's query brings settings.
-async function attach(scene, query) {
-  const first = !scene.settled;
-  scene.attaching = true;
-  const reply = await ask("attach", { run: scene.run, query, scene: scene.name });
-  scene.attaching = false;
-  scene.heard = Date.now(); // without a run it is asked for again
-  if (reply.run) {
-    scene.run = reply.run;
-    scene.settled = true;
-    remember(`run-${scene.name}`, scene.run);
-    if (first || reply.notice?.key === "restarted") {
-      Object.assign(scene.settings, reply.settings);
-      if (scene === here) showSettings({});
-    }
-    trigger("follow", { run: scene.run });
-  }
-  if (reply.notice) showNotice(reply.notice, scene);
-}
-
-function linkQuery() {
-  const query = Object.fromEntries([...new URLSearchParams(location.search)].filter(([key]) => !key.startsWith("__") && key !== "view"));
-  return Object.keys(query).length ? query : null;
-}
-
-// A stream that fell silent (sleeping laptop, lost network, server gone) is asked for again.
-const SILENCE = 7000;
-setInterval(() => {
-  for (const scene of Object.values(scenes)) {
-    if (!scene.heard || scene.attaching || Date.now() - scene.heard <= SILENCE) continue;
-    scene.heard = Date.now() - SILENCE + 3000;
-    attach(scene, null);
-  }
-}, 1000);
-
-watch("value", () => {
-  const value = props.value;
-  const scene = Object.values(scenes).find(({ run }) => run && run === value?.run);
-  if (!scene) return;
-  scene.heard = Date.now();
-  if (value.notice?.key === "lost") return attach(scene, null);
-  if (scene.notice?.key === "offline") showNotice(null, scene);
-  scene.snapshot = value;
-  if (scene === here) showSnapshot();
-});
-
-function showSnapshot() {
-  const { snapshot } = here;
-  if (!snapshot) return;
-  showStatus(snapshot);
-  drawCurve(snapshot);
-  if (here.name === "squares") {
-    showTiles(snapshot);
-    showPicture(snapshot.picture);
-  } else {
-    showValidation(snapshot);
-    showForecast(snapshot.picture);
-  }
-}
-
-function showStatus(s) {
-  const state = s.shipped ? "shipped" : s.state;
-  element.dataset.state = state;
-  const active = s.state === "training" || s.state === "waiting";
-  $("[data-do=train]").hidden = active;
-  $("[data-do=pause]").hidden = !active;
-  $("[data-do=stop]").disabled = !active && s.state !== "paused";
-  setText($("[data-do=train] [data-text]"), text(s.state === "paused" ? "continue" : "train"));
-  const parts = [text(`state ${state}`, { place: s.place })];
-  if (!s.shipped) parts.push(s.epochs ? text("epoch", { n: s.epoch, of: s.epochs }) : text("step of", { n: s.step, of: s.steps }));
-  if (s.state === "training" && s.horizon < 10) parts.push(text("horizon now", { n: s.horizon }));
-  if (s.state === "training" && s.stepMs) parts.push(text("a step", { ms: s.stepMs }), text("left", { time: duration(s.left) }));
-  parts.push(s.device === "CUDA" ? "GPU" : s.device);
-  if (s.reason) parts.push(text(`reason ${s.reason}`));
-  setText($(".status-text"), parts.join(" · "));
-  const advice = { diverged: "advice diverged", goal: "", failed: "advice failed" }[s.state];
-  const black = s.scores?.isBlack && s.step >= 30;
-  for (const line of $$(".advice")) setText(line, advice ? text(advice, { reason: s.reason }) : black ? text("advice black") : "");
-}
-
-function showTiles({ scores }) {
-  const put = (name, value, note, good) => {
-    setText($(`[data-score=${name}]`), value);
-    const line = $(`[data-note=${name}]`);
-    setText(line, note);
-    line.classList.toggle("good", Boolean(good));
-  };
-  if (!scores) {
-    for (const name of ["mse", "ssim", "skill", "psnr"]) put(name, "–", text("no score"));
-    return;
-  }
-  const { model, copyLast, black, skill } = scores;
-  const ratio = copyLast.mse / model.mse;
-  put("mse", small(model.mse), ratio >= 1 ? text("better", { n: ratio.toFixed(1) }) : text("worse", { n: (1 / ratio).toFixed(1) }), ratio >= 1.05);
-  put("ssim", model.ssim.toFixed(3), text("ssim note", { black: black.ssim.toFixed(3), copy: copyLast.ssim.toFixed(3) }), model.ssim > Math.max(black.ssim, copyLast.ssim));
-  put("skill", `${Math.max(-999, Math.round(100 * skill))} %`, text("skill note"));
-  put("psnr", `${model.psnr.toFixed(1)} dB`, text("psnr note", { copy: copyLast.psnr.toFixed(1) }));
-}
-
-// A notice: something refused, something found, or a change that waits for a reset.
-function showNotice(next, scene = here) {
-  scene.notice = next;
-  if (scene !== here) return;
-  $(".notice").hidden = !next;
-  if (!next) return;
-  $(".notice").dataset.kind = ["opened", "restarted"].includes(next.key) ? "fact" : "refusal";
-  setText($(".notice-text"), wordNotice(next));
-}
-function wordNotice(n) {
-  if (n.key === "refused") {
-    const value = String(n.value);
-    const rule = text(`rule ${n.rule}`, n.details);
-    return text("refused", { name: props.texts[language][sceneKey(`name ${n.name}`)] ?? n.name, value, rule });
-  }
-  if (n.key === "reset") return text("notice reset", { names: n.names.map((name) => text(sceneKey(`name ${name}`))).join(", ") });
-  return text(`notice ${n.key}`, { text: n.text ?? "" });
-}
-
-async function act(action) {
-  const scene = here;
-  await scene.attached; // pressed before the scene had its run
-  const reply = await ask("act", { action, run: scene.run, settings: scene.settings });
-  if (reply.notice?.key === "lost") return attach(scene, null);
-  showNotice(reply.notice ?? null, scene);
-}
-
-// Speed and learning rate of a run under way change at once; anything else asks for a reset.
-function announceSettings() {
-  const { snapshot, notice } = here;
-  const underWay = snapshot && !snapshot.shipped && ["training", "waiting", "paused"].includes(snapshot.state);
-  if (underWay) act("change");
-  else if (notice?.key === "refused" || notice?.key === "reset") showNotice(null);
-}
-
-let looking = 0;
-function look(sample, lookAhead) {
-  showLookAhead(lookAhead);
-  clearTimeout(looking);
-  const { run } = here;
-  looking = setTimeout(() => ask("look", { run, sample, lookAhead }), 60);
-}
-function turnSample(by) {
-  const picture = here.snapshot?.picture;
-  if (!picture) return;
-  const { sample, samples, lookAhead } = picture;
-  look((sample + by + samples) % samples, lookAhead);
-}
+// Nothing happens before `start`, which Gradio's component calls with what it has.
+import { buildHelp, wordMore } from "./controls.js";
+import { drawCurve } from "./curve.js";
+import { $, $$, hear, make, root, useRoot } from "./dom.js";
+import { actionOf, showLetters, switchLetters } from "./keys.js";
+import { recall, remember } from "./memory.js";
+import { showNotice } from "./notices.js";
+import { clearPad, preparePad, sendDrawing, showAngle } from "./pad.js";
+import { goToMoment, toggleCloseUp, togglePlaying } from "./player.js";
+import { keep, reset, throwAway } from "./reset.js";
+import { act, announceSettings, attach, listenForSilence, receive, turnSample } from "./runs.js";
+import { firstScene, goTo, here, makeScenes, scenes } from "./scenes.js";
+import { useServer } from "./server.js";
+import { buildSettings, choosePreset, showDescription, showSettings } from "./settings.js";
+import { copyLink, download, openCheckpoint } from "./share.js";
+import { drawMoment, drawStage, showPicture } from "./stage.js";
+import { showStatus } from "./status.js";
+import { arrowOnTab, openTab } from "./tabs.js";
+import { showTiles } from "./tiles.js";
+import { turnLanguage, useTexts, wordFor, wordPage } from "./words.js";
 
 const ACTIONS = {
   train: () => act("train"),
   pause: () => act("pause"),
   step: () => act("step"),
   stop: () => act("stop"),
-  reset: () => act("reset"),
+  reset,
+  "throw-away": throwAway,
+  keep,
   dismiss: () => showNotice(null),
   previous: () => turnSample(-1),
   next: () => turnSample(1),
-  animate: toggleAnimation,
+  animate: () => here.frames && togglePlaying(),
+  closeup: toggleCloseUp,
   copy: copyLink,
-  "forecast-previous": () => turnForecast(-1),
-  "forecast-next": () => turnForecast(1),
-  play: playForecast,
   "clear-pad": clearPad,
   "send-drawing": sendDrawing,
-  closeup: (button) => {
-    closeUp = !closeUp;
-    button.setAttribute("aria-pressed", String(closeUp));
-    drawStage();
-  },
   language: () => {
-    language = language === "en" ? "zh" : "en";
-    remember("language", language);
+    turnLanguage();
     showWords();
   },
   theme: () => {
     const dark = document.body.classList.toggle("dark");
     remember("theme", dark ? "dark" : "light");
     drawStage();
-    drawForecast();
   },
-  projector: () => showProjector(!element.classList.contains("projector")),
+  projector: () => showProjector(!root.classList.contains("projector")),
+  "leave-projector": () => showProjector(false),
 };
 
 function showProjector(on) {
-  element.classList.toggle("projector", on);
-  requestAnimationFrame(showSnapshot);
-  requestAnimationFrame(drawStage);
-  requestAnimationFrame(drawForecast);
+  root.classList.toggle("projector", on);
+  requestAnimationFrame(drawAll);
+}
+
+// Again, in other words or another room.
+function drawAll() {
+  showSnapshot();
+  drawStage();
+}
+
+function showSnapshot() {
+  const { snapshot } = here;
+  showStatus(snapshot);
+  for (const part of $$("[data-needs=script]")) part.hidden = !snapshot?.hasScript;
+  if (!snapshot) return $("svg.curve").replaceChildren();
+  drawCurve(snapshot);
+  showTiles(snapshot);
+  return showPicture(here);
 }
 
 function showWords() {
   wordPage();
-  buildHelp();
-  showSettings({});
+  wordMore();
+  buildHelp(here.controls);
+  showSettings();
   showDescription();
-  if (here.notice) setText($(".notice-text"), wordNotice(here.notice));
-  if (here.snapshot) showSnapshot();
-  else {
-    element.dataset.state = "connecting";
-    $("[data-do=train]").hidden = false;
-    $("[data-do=pause]").hidden = true;
-    setText($(".status-text"), text("connecting"));
-    $("svg.curve").replaceChildren();
-  }
-  drawStage();
-  drawForecast();
+  showNotice(here.notice);
+  drawAll();
 }
 
-function openTab(name) {
-  for (const tab of $$("[data-tab]")) {
-    const open = tab.dataset.tab === name;
-    tab.setAttribute("aria-selected", String(open));
-    tab.tabIndex = open ? 0 : -1;
-  }
-  for (const panel of $$(".tab-panel")) panel.hidden = panel.id !== `cp-${name}`;
+function enterScene(name, query = null) {
+  goTo(name);
+  wordFor(name);
+  for (const button of $$("button[data-scene]")) button.setAttribute("aria-pressed", String(button.dataset.scene === name));
+  buildSettings();
+  showWords();
+  here.attached ??= attach(here, query);
 }
 
-element.addEventListener("click", (event) => {
-  const button = event.target.closest("button");
-  if (!button || button.disabled) return;
-  if (button.dataset.scene) enterScene(button.dataset.scene);
-  else if (button.dataset.tab) openTab(button.dataset.tab);
-  else if (button.dataset.download) download(button.dataset.download, button);
-  else ACTIONS[button.dataset.do]?.(button);
-});
-element.addEventListener("change", (event) => {
-  const { target } = event;
-  if (target.dataset.do === "upload") openCheckpoint(target);
-  if (target.dataset.do === "preset" && target.value) {
-    showSettings(here.presets[target.value]);
-    announceSettings();
-  }
-});
-element.addEventListener("input", (event) => {
-  if (event.target.dataset.do === "angle") showAngle();
-  const picture = here.snapshot?.picture;
-  if (event.target.dataset.do === "look" && picture) look(picture.sample, Number(event.target.value));
-});
-// Among the tabs the arrows go from tab to tab, as screen readers expect.
-element.addEventListener("keydown", (event) => {
-  if (!event.target.dataset.tab || !["ArrowLeft", "ArrowRight"].includes(event.key)) return;
-  event.stopPropagation();
-  const other = $$("[data-tab]").find((tab) => tab !== event.target);
-  openTab(other.dataset.tab);
-  other.focus();
-});
-document.addEventListener("keydown", (event) => {
-  const typing = event.target.closest?.("input, select, textarea, button, summary, a");
-  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  if (event.key === "Escape") return showProjector(false);
-  if (typing && !(event.target.tagName === "BUTTON" && event.key !== " " && event.key !== "Enter")) return;
-  const training = ["training", "waiting"].includes(here.snapshot?.state);
-  const [previous, next] = here.name === "squares" ? ["previous", "next"] : ["forecast-previous", "forecast-next"];
-  const action = { " ": training ? "pause" : "train", s: "step", r: "reset", ArrowLeft: previous, ArrowRight: next }[event.key];
-  if (!action) return;
-  event.preventDefault();
-  ACTIONS[action]();
-});
-new ResizeObserver(() => {
-  if (here.snapshot) drawCurve(here.snapshot);
-  if (frames) drawLeadTimes($("svg.lead"), frames.picture);
-  drawForecast();
-}).observe(element);
+// A link's settings; what Gradio adds for itself is none.
+export function queryOf(search) {
+  const query = Object.fromEntries([...new URLSearchParams(search)].filter(([key]) => !key.startsWith("__") && key !== "view"));
+  return Object.keys(query).length ? query : null;
+}
 
-document.head.append(make("style", {}, props.style));
-$(".cp").innerHTML = props.markup;
-const theme = recall("theme");
-if (theme) document.body.classList.toggle("dark", theme === "dark");
-preparePad();
-showAngle();
-const query = linkQuery();
-enterScene(firstScene(query), query);
+function listen() {
+  root.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button || button.disabled) return;
+    if (button.dataset.scene) enterScene(button.dataset.scene);
+    else if (button.dataset.tab) openTab(button.dataset.tab);
+    else if (button.dataset.download) download(button.dataset.download, button);
+    else ACTIONS[button.dataset.do]?.(button);
+  });
+  root.addEventListener("change", ({ target }) => {
+    if (target.dataset.do === "upload") openCheckpoint(target);
+    if (target.dataset.do === "letters") switchLetters(target.checked);
+    if (target.dataset.do === "preset" && target.value) choosePreset(target.value);
+  });
+  root.addEventListener("input", ({ target }) => {
+    if (target.dataset.do === "angle") showAngle();
+    if (target.dataset.do === "scrub") goToMoment(Number(target.value));
+  });
+  root.addEventListener("keydown", arrowOnTab);
+  document.addEventListener("keydown", (event) => {
+    const action = actionOf(event);
+    if (!action) return;
+    if (action !== "leave-projector") event.preventDefault();
+    ACTIONS[action]();
+  });
+  hear("settings", announceSettings);
+  hear("settled", (scene) => scene === here && showSettings());
+  hear("snapshot", (scene) => scene === here && showSnapshot());
+  hear("moment", goToMoment);
+  hear("drawn", drawMoment);
+  new ResizeObserver(drawAll).observe(root);
+}
+
+export function start({ element, props, server, upload, trigger, watch }) {
+  useRoot(element);
+  useServer({ server, upload, trigger });
+  useTexts(props.texts);
+  makeScenes(props.scenes);
+  document.head.append(make("style", {}, props.style));
+  $(".cp").innerHTML = props.markup;
+  $(".scenes").append(...[...scenes.keys()].map((name) => make("button", { type: "button", "data-scene": name, "data-text": `scene ${name}` })));
+  const theme = recall("theme");
+  if (theme) document.body.classList.toggle("dark", theme === "dark");
+  preparePad();
+  showAngle();
+  showLetters();
+  listen();
+  listenForSilence();
+  watch("value", () => receive(props.value));
+  const query = queryOf(location.search);
+  enterScene(firstScene(query), query);
+}

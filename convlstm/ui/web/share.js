@@ -1,39 +1,42 @@
 // Files to take home, a checkpoint to bring back, and the link.
-async function download(kind, button) {
+import { $, make, setText } from "./dom.js";
+import { showNotice } from "./notices.js";
+import { askRun } from "./runs.js";
+import { here } from "./scenes.js";
+import { send } from "./server.js";
+import { showSettings } from "./settings.js";
+import { text } from "./words.js";
+
+export async function download(kind, button) {
   const scene = here;
   button.disabled = true;
   try {
-    await scene.attached;
-    const reply = await ask("download", { run: scene.run, kind });
-    if (reply.notice) return showNotice(reply.notice, scene);
-    const bytes = Uint8Array.from(atob(reply.content), (c) => c.charCodeAt(0));
-    const url = URL.createObjectURL(new Blob([bytes]));
-    make("a", { href: url, download: reply.name }).click();
-    setTimeout(() => URL.revokeObjectURL(url), 10000);
+    const reply = await askRun("download", { kind }, scene);
+    if (reply?.notice) showNotice(reply.notice, scene);
+    else if (reply) make("a", { href: reply.url, download: reply.name }).click();
   } finally {
     button.disabled = false;
   }
 }
 
-async function openCheckpoint(input) {
-  const [file] = input.files;
+export async function openCheckpoint(input) {
+  const [file] = input.files, scene = here;
   input.value = ""; // so that the same file can be chosen again
   if (!file) return;
-  const scene = here;
   let reply;
   try {
-    await scene.attached;
-    const { path } = await upload(file);
-    reply = await ask("open_checkpoint", { run: scene.run, path });
+    const { path } = await send(file);
+    reply = await askRun("open_checkpoint", { path }, scene);
   } catch {
     reply = { notice: { key: "too large" } };
   }
+  if (!reply) return;
   if (reply.settings) Object.assign(scene.settings, reply.settings);
-  if (reply.settings && scene === here) showSettings({});
+  if (reply.settings && scene === here) showSettings();
   if (reply.notice) showNotice(reply.notice, scene);
 }
 
-async function copyLink(button) {
+export async function copyLink(button) {
   const field = $("[data-link]");
   field.select();
   try {
@@ -43,12 +46,4 @@ async function copyLink(button) {
   }
   setText(button, text("copied"));
   setTimeout(() => setText(button, text("copy")), 1500);
-}
-
-function buildHelp() {
-  const list = $(".control-help");
-  list.replaceChildren();
-  for (const control of here.controls) {
-    list.append(make("dt", {}, text(sceneKey(`name ${control.name}`))), make("dd", {}, text(sceneKey(`help ${control.name}`))));
-  }
 }

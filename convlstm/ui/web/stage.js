@@ -1,156 +1,102 @@
-// Frames on canvases at their native size, enlarged by whole multiples in CSS.
-const THUMBNAIL = 64, VIEW = 192, CLOSE_UP = 24; // px on the screen, px on the screen, px of the frame
-let frames = null; // {picture, context, truth, predicted}: arrays of Uint8ClampedArray, one grey value a pixel
-let closeUp = false;
-let moment = null; // while animating: the frame shown, from -8 (the first seen) to the look ahead
-let animation = 0;
+// The stage: what was seen, what followed, what was predicted and where that errs, frame by frame.
+import { fullErrorOf, gradient } from "./colours.js";
+import { $, $$, make, setText, tell } from "./dom.js";
+import { framesAt, unpackPicture } from "./frames.js";
+import { drawLeadTimes } from "./lead.js";
+import { errorNumber, moment, ratio, withUnit } from "./numbers.js";
+import { paint } from "./paint.js";
+import { drawPlayer, playOnce } from "./player.js";
+import { here } from "./scenes.js";
+import { text } from "./words.js";
 
-// Unpack a PNG in base64 that holds square frames, one below the other.
-async function greyFrames(sprites, size) {
-  const image = new Image();
-  image.src = `data:image/png;base64,${sprites}`;
-  await image.decode();
-  const canvas = make("canvas");
-  canvas.width = size;
-  canvas.height = image.height;
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(image, 0, 0);
-  const rgba = context.getImageData(0, 0, size, image.height).data;
-  const all = [];
-  for (let n = 0; n < image.height / size; n += 1) {
-    const grey = new Uint8ClampedArray(size * size);
-    for (let i = 0; i < grey.length; i += 1) grey[i] = rgba[4 * (n * size * size + i)];
-    all.push(grey);
-  }
-  return all;
-}
+const ROWS = ["input", "truth", "prediction", "error"];
 
-// The frames of a scene's newest picture; null where they are known, or a newer one has come.
-const newest = {}; // sprites, by scene
-async function unpack(scene, picture) {
-  if (!picture || newest[scene] === picture.sprites) return null;
-  newest[scene] = picture.sprites;
-  const all = await greyFrames(picture.sprites, picture.canvas);
-  return newest[scene] === picture.sprites ? all : null;
-}
-
-async function showPicture(picture) {
-  const all = await unpack("squares", picture);
-  if (!all) return;
-  const seen = picture.context, ahead = picture.lookAhead;
-  frames = {
-    picture,
-    context: all.slice(0, seen),
-    truth: all.slice(seen, seen + ahead),
-    predicted: all.slice(seen + ahead),
-  };
+// Unpack and draw a scene's picture, where it is new; where a newer one comes meanwhile, only that one.
+export async function showPicture(scene) {
+  const { picture, stage } = scene.snapshot;
+  const version = picture && picture.sprites + JSON.stringify(stage);
+  if (!picture || scene.version === version) return;
+  scene.version = version;
+  const frames = await unpackPicture(picture);
+  if (scene.version !== version) return;
+  scene.frames = frames;
+  if (scene !== here) return;
+  playOnce();
   drawStage();
 }
 
-function drawStage() {
-  if (!frames || here.name !== "squares") return;
-  const { picture } = frames;
-  drawStrip();
-  const lead = moment ?? picture.lookAhead;
-  const views = [$(".view.truth"), $(".view.prediction"), $(".view.error")];
-  const truth = lead > 0 ? frames.truth[lead - 1] : frames.context.at(lead - 1);
-  const predicted = lead > 0 ? frames.predicted[lead - 1] : truth;
-  const window = closeUp ? closeUpWindow(lead > 0 ? frames.truth[lead - 1] : truth, picture.canvas) : [0, 0, picture.canvas];
-  paint($("canvas", views[0]), truth, picture.canvas, window, VIEW);
-  paint($("canvas", views[1]), predicted, picture.canvas, window, VIEW);
-  paint($("canvas", views[2]), predicted, picture.canvas, window, VIEW, truth);
-  const when = lead > 0 ? `t + ${lead}` : lead === 0 ? "t" : `t − ${-lead}`;
-  setText($(".when"), lead > 0 ? when : `${when}, ${text("seen")}`);
-  const score = lead > 0 ? picture.scores[lead - 1] : null;
-  setText($(".frame-ssim"), score ? `SSIM ${score.ssim.toFixed(3)}` : "");
-  setText($(".frame-mse"), score ? `MSE ${small(score.mse)}` : "");
-  $(".frame-ssim").title = score ? text("frame baselines", { copy: picture.copyLast[lead - 1].ssim.toFixed(3), black: picture.black[lead - 1].ssim.toFixed(3) }) : "";
-  $("canvas", views[0]).setAttribute("aria-label", `${text("truth")}, ${when}`);
-  $("canvas", views[1]).setAttribute("aria-label", `${text("prediction")}, ${when}${score ? `, SSIM ${score.ssim.toFixed(3)}` : ""}`);
-  $("canvas", views[2]).setAttribute("aria-label", `${text("error")}, ${when}${score ? `, MSE ${small(score.mse)}` : ""}`);
-  setText($(".sample-name"), text("sample", { n: picture.sample + 1, of: picture.samples }));
-  setText($(".stage-subtitle"), text("stage subtitle", { n: picture.context }));
-  const look = $("[data-do=look]");
-  if (document.activeElement !== look) look.value = picture.lookAhead;
-  showLookAhead(Number(look.value));
-  drawLeadTimes($("svg.lead"), picture);
+export const roomFor = (what) => parseFloat(getComputedStyle($(".stage")).getPropertyValue(`--${what}`));
+
+export function drawStage() {
+  const { frames, snapshot } = here;
+  const shown = Boolean(frames && snapshot);
+  $(".stage").classList.toggle("empty", !shown);
+  if (!shown) return;
+  const { stage } = snapshot, { picture } = frames;
+  $("[data-do=closeup]").hidden = !stage.closeUp;
+  $(".draw").hidden = !stage.drawable;
+  setText($(".stage-title"), text("stage title", { n: picture.context, m: picture.horizon }));
+  setText($(".sample-name"), picture.sample === null ? text("your drawing") : text("sample", { n: picture.sample + 1, of: picture.samples }));
+  drawRows(frames, stage);
+  drawKeys(stage);
+  drawMoment();
 }
 
-function drawStrip() {
-  const strip = $(".strip");
-  const { picture, context } = frames;
-  if (strip.children.length !== context.length) {
-    strip.replaceChildren(...context.map(() => make("figure", { role: "listitem" }, make("canvas"), make("figcaption"))));
+// What changes while the sequence plays.
+export function drawMoment() {
+  const { frames, snapshot } = here;
+  if (!frames || !snapshot) return;
+  const lead = drawPlayer(frames, snapshot.stage, roomFor("view"));
+  for (const figure of $$(".row-frames figure")) figure.classList.toggle("now", Number(figure.dataset.lead) === lead);
+  drawLeadTimes({ stage: snapshot.stage, picture: frames.picture }, lead);
+}
+
+function drawRows(frames, stage) {
+  const { picture } = frames, room = roomFor("thumb"), rows = $(".rows");
+  if (!rows.children.length) {
+    for (const name of ROWS) rows.append(make("h3", { class: name }), make("div", { class: `row-frames ${name}`, role: "list" }));
   }
-  context.forEach((frame, i) => {
-    const figure = strip.children[i], back = context.length - 1 - i;
-    setText($("figcaption", figure), back ? `t − ${back}` : "t");
-    figure.classList.toggle("now", moment !== null && -back === moment);
-    paint($("canvas", figure), frame, picture.canvas, [0, 0, picture.canvas], THUMBNAIL);
+  ROWS.forEach((name, n) => {
+    const leads = name === "input" ? frames.seen.map((_, i) => i + 1 - frames.seen.length) : frames.truth.map((_, i) => i + 1);
+    const list = rows.children[2 * n + 1];
+    setText(rows.children[2 * n], text(`row ${name}`));
+    list.setAttribute("aria-label", text(`row ${name}`));
+    if ($$("figure", list).map(({ dataset }) => dataset.lead).join() !== leads.join()) list.replaceChildren(...leads.map(thumbnail));
+    leads.forEach((lead, i) => {
+      const { truth, prediction } = framesAt(frames, lead), canvas = $("canvas", list.children[i]);
+      const frame = name === "prediction" || name === "error" ? prediction : truth;
+      paint(canvas, frame, { picture, stage, room, truth: name === "error" ? truth : null });
+      canvas.setAttribute("aria-label", describeFrame(name, lead, picture, stage));
+      // Moments stand under what was seen and under the truth: once for each column.
+      if (name === "input" || name === "truth") setText($("figcaption", list.children[i]), picture.times?.[picture.context + lead - 1] ?? moment(lead));
+    });
   });
 }
 
-function showLookAhead(value) {
-  const look = $("[data-do=look]");
-  look.style.setProperty("--fill", `${(100 * (value - 1)) / 9}%`);
-  setText($("output", look.closest("label")), text(value === 1 ? "frame" : "frames", { n: value }));
+function thumbnail(lead) {
+  // The scrubber is the same for the keyboard: forty stops for the tabulator would be a burden.
+  const figure = make("figure", { role: "listitem", "data-lead": lead }, make("canvas", { role: "img" }), make("figcaption", { "aria-hidden": "true" }));
+  figure.addEventListener("click", () => tell("moment", lead));
+  return figure;
 }
 
-// A window of CLOSE_UP px around the brightest mass of a frame; the same for truth and prediction.
-function closeUpWindow(frame, size) {
-  const side = Math.min(CLOSE_UP, size);
-  let sum = 0, sx = 0, sy = 0;
-  for (let i = 0; i < frame.length; i += 1) {
-    const weight = frame[i] > 127 ? 1 : 0;
-    sum += weight;
-    sx += weight * (i % size);
-    sy += weight * Math.floor(i / size);
-  }
-  const corner = (s) => Math.round(Math.max(0, Math.min(size - side, (sum ? s / sum : size / 2) - side / 2)));
-  return [corner(sx), corner(sy), side];
+// A canvas in words.
+export function describeFrame(name, lead, picture, stage) {
+  const words = [text(`row ${name}`), moment(lead), picture.times?.[picture.context + lead - 1]];
+  const score = lead > 0 ? picture.scores[lead - 1] : null;
+  if (score && name === "prediction") words.push(`SSIM ${ratio(score.ssim)}`);
+  if (score && name === "error") words.push(`${stage.error.kind.toUpperCase()} ${withUnit(errorNumber(score.error, stage.error), stage.error.unit)}`);
+  return words.filter(Boolean).join(text("comma"));
 }
 
-const UNDER = [0, 114, 178], OVER = [213, 94, 0]; // told apart also by those who see no red or no green
-function paint(canvas, frame, size, [x0, y0, side], room, truth) {
-  canvas.width = side;
-  canvas.height = side;
-  // Whole multiples of a pixel, or a whole fraction where the frame is larger than the room.
-  const scale = room >= side ? Math.floor(room / side) : 1 / Math.ceil(side / room);
-  canvas.style.setProperty("--px", side * scale);
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(side, side);
-  const ground = document.body.classList.contains("dark") ? [16, 18, 22] : [246, 247, 249];
-  for (let y = 0; y < side; y += 1) {
-    for (let x = 0; x < side; x += 1) {
-      const from = (y + y0) * size + x + x0, to = 4 * (y * side + x);
-      const value = frame[from];
-      if (truth) {
-        const difference = value - truth[from], weight = Math.abs(difference) / 255;
-        const tint = difference < 0 ? UNDER : OVER;
-        for (let k = 0; k < 3; k += 1) image.data[to + k] = ground[k] + (tint[k] - ground[k]) * weight;
-      } else {
-        image.data[to] = image.data[to + 1] = image.data[to + 2] = value;
-      }
-      image.data[to + 3] = 255;
-    }
-  }
-  context.putImageData(image, 0, 0);
-}
-
-function toggleAnimation() {
-  const button = $("[data-do=animate]");
-  if (animation) {
-    clearInterval(animation);
-    animation = 0;
-    moment = null;
-  } else if (frames) {
-    moment = 1 - frames.context.length;
-    animation = setInterval(() => {
-      moment = moment >= frames.picture.lookAhead ? 1 - frames.context.length : moment + 1;
-      drawStage();
-    }, 250);
-  }
-  button.setAttribute("aria-pressed", String(Boolean(animation)));
-  setText($(".glyph", button), animation ? "❚❚" : "▶");
-  drawStage();
+// What the colours mean.
+function drawKeys({ colours, low, high, unit }) {
+  const isMap = colours === "map";
+  $(".colour-bar").hidden = !isMap;
+  $(".colour-bar i").style.background = gradient;
+  setText($(".bar-low"), String(Number(low.toPrecision(4))));
+  setText($(".bar-high"), withUnit(String(Number(high.toPrecision(4))), unit));
+  setText($(".error-key .under"), text(`under ${colours}`));
+  setText($(".error-key .over"), text(`over ${colours}`));
+  setText($(".error-key .full"), isMap ? text("full colour", { n: withUnit(String(Number((fullErrorOf(colours) * (high - low)).toPrecision(2))), unit) }) : "");
 }

@@ -1,0 +1,1 @@
+"""How fast a training step is beside other ways to do it, and what techniques bring."""

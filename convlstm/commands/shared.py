@@ -1,0 +1,87 @@
+"""What commands have in common: refusals, devices, folders, the first Ctrl-C."""
+
+import argparse
+import contextlib
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from convlstm.devices import pick_device
+from convlstm.networks import Network
+from convlstm.settings import settings_of
+from convlstm.training.config import TrainConfig
+
+INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
+
+
+class UsageError(ValueError):
+    """Flags that ask for something impossible; the message is one line for a person."""
+
+
+def flag_of(name: str) -> str:
+    """Return a setting's flag."""
+    return "--" + name.replace("_", "-")
+
+
+def device_of(flags: argparse.Namespace) -> torch.device:
+    """Return the device that the flags ask for.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        return pick_device(flags.device)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def check_writable(flag: str, folder: Path) -> None:
+    """Find out before the work, and not after it.
+
+    Raises:
+        UsageError: nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"{flag} {folder} cannot be written to: {error.strerror}.") from error
+
+
+@contextlib.contextmanager
+def first_interrupt() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into an event, to be seen between two pieces; a second breaks off."""
+    interrupted = threading.Event()
+
+    def note(*_: object) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def about(
+    config: TrainConfig, network: Network, device: torch.device, precision: str
+) -> dict[str, object]:
+    """Say what a run or a file is, for JSON."""
+    return {
+        "parameters": count_parameters(network),
+        "scene": config.scene.name,
+        "settings": settings_of(config),
+        "device": str(device),
+        "precision": precision,
+    }
+
+
+def count_parameters(network: Network) -> int:
+    """Count a network's weights."""
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,257 @@
+"""The command `train`: a run from a preset and settings, or one that goes on."""
+
+import argparse
+import contextlib
+import importlib.util
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.distributed as dist
+
+from convlstm.checks import check_number
+from convlstm.commands.shared import (
+    INTERRUPTED,
+    UsageError,
+    about,
+    check_writable,
+    count_parameters,
+    device_of,
+    first_interrupt,
+    flag_of,
+)
+from convlstm.commands.terminal import (
+    ProgressBar,
+    black_warning,
+    print_json,
+    record_data,
+    score_table,
+)
+from convlstm.files.checkpoint import (
+    read_checkpoint,
+    resume,
+    save_checkpoint,
+    save_network,
+    start_from,
+)
+from convlstm.files.pictures import losses_csv, picture_files, write_files
+from convlstm.scenes.catalogue import CATALOGUE
+from convlstm.settings import all_declared, configure, settings_of
+from convlstm.training.config import TrainConfig
+from convlstm.training.picture import make_picture
+from convlstm.training.presets import preset
+from convlstm.training.records import StepRecord
+from convlstm.training.trainer import Trainer
+
+RUN_NAME = "checkpoint.safetensors"
+NETWORK_NAME = "network.safetensors"
+
+
+class _Scalars(Protocol):
+    """What takes the curves: TensorBoard's writer."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
+    def close(self) -> None: ...
+
+
+def train(flags: argparse.Namespace) -> int:
+    """Train from a preset and settings, or go on with a checkpoint.
+
+    Returns:
+        The exit code: 0, or INTERRUPTED.
+    """
+    if flags.out:
+        check_writable("--out", flags.out)
+    check_number("save_every", flags.save_every, 0.001, 1000)
+    if flags.log_dir:
+        check_writable("--log-dir", flags.log_dir)
+        if importlib.util.find_spec("tensorboard") is None:
+            raise UsageError("--log-dir needs TensorBoard: pip install tensorboard.")
+    with first_interrupt() as interrupted, _process_group(device_of(flags)) as device:
+        trainer = _make_trainer(flags, device)
+        is_first = trainer.rank == 0
+        if flags.json and is_first:
+            print_json(_about(trainer))
+        scalars = _scalars(flags.log_dir) if is_first else contextlib.nullcontext()
+        with scalars as writer:
+            _pull(trainer, flags, writer, interrupted.is_set)
+        return _finish(trainer, flags) if is_first else 0
+
+
+def _make_trainer(flags: argparse.Namespace, device: torch.device) -> Trainer:
+    given = {
+        each.name: getattr(flags, each.name)
+        for entry in CATALOGUE.values()
+        for each in all_declared(TrainConfig(entry.scene))
+        if each.name in flags
+    }
+    if flags.resume:
+        asked = [name for name in ("preset", "start_from") if getattr(flags, name)]
+        if asked := [*asked, *given]:
+            odd = ", ".join(map(flag_of, asked))
+            raise UsageError(
+                f"--resume goes on with the checkpoint's own settings: leave out {odd}."
+            )
+        trainer = resume(read_checkpoint(flags.resume), device)
+        if trainer.ended:
+            raise UsageError(f"The run of {flags.resume} has ended ({trainer.ended}).")
+        return trainer
+    name = flags.preset or "quick"
+    base = preset(name)
+    known = settings_of(base)
+    for setting in given:
+        if setting not in known:
+            raise UsageError(f"{flag_of(setting)} is no setting of the preset {name}.")
+    config = configure(given, base)
+    if flags.start_from:
+        return start_from(read_checkpoint(flags.start_from), config, device)
+    return Trainer(config, device)
+
+
+def _pull(
+    trainer: Trainer,
+    flags: argparse.Namespace,
+    scalars: _Scalars | None,
+    interrupted: Callable[[], bool],
+) -> None:
+    """Train to the end of the run, or to Ctrl-C."""
+    saved_at = time.monotonic()
+    total = 1000  # the bar counts thousandths: a run may be bound by steps or by time
+    # Where JSON lines come to the same terminal, the bar would stand between them.
+    hidden = (flags.json and sys.stdout.isatty()) or trainer.rank > 0
+    pieces = trainer.pieces()
+    with contextlib.closing(pieces), contextlib.closing(ProgressBar(total, hidden=hidden)) as bar:
+        for record in pieces:
+            if record is not None and trainer.rank == 0:
+                if flags.json:
+                    print_json(record_data(record))
+                _log(scalars, record)
+                bar.draw(min(total, int(total * trainer.progress)), _progress(trainer, record))
+                if flags.out and time.monotonic() - saved_at > 60 * flags.save_every:
+                    save_checkpoint(trainer, flags.out / RUN_NAME)
+                    saved_at = time.monotonic()
+            if trainer.any_process(interrupted()):
+                return
+
+
+def _finish(trainer: Trainer, flags: argparse.Namespace) -> int:
+    """Say how the run went, and save it."""
+    if trainer.ended is None:
+        if flags.out:
+            _save(trainer, flags.out)
+        saved = f"; saved to {flags.out / RUN_NAME}" if flags.out else ""
+        print(f"Interrupted after step {trainer.step}{saved}.", file=sys.stderr)
+        return INTERRUPTED
+    if not flags.json:
+        print(_summary(trainer))  # before anything is saved, in case the disk is full
+    if flags.out:
+        _save(trainer, flags.out)
+        config, scene = trainer.config, trainer.config.scene
+        clip = next(scene.test(config.context_frames, config.horizon, 1, seed=0))
+        picture = make_picture(
+            "sequence 1",
+            scene,
+            clip.part(slice(0, 1)),
+            config.context_frames,
+            lambda context, horizon: trainer.predict(context.to(trainer.device), horizon),
+        )
+        files = picture_files(picture, trainer.records, scene.look, scene.measure)
+        write_files(files, flags.out)
+        if not flags.json:
+            print(f"Saved to {flags.out}.")
+    return 0
+
+
+def _save(trainer: Trainer, folder: Path) -> None:
+    save_checkpoint(trainer, folder / RUN_NAME)
+    save_network(trainer, folder / NETWORK_NAME)
+    write_files({"losses.csv": losses_csv(trainer.records).encode()}, folder)
+
+
+def _about(trainer: Trainer) -> dict[str, object]:
+    whole = about(trainer.config, trainer.network, trainer.device, trainer.precision)
+    return {**whole, "processes": trainer.processes}
+
+
+def _log(scalars: _Scalars | None, record: StepRecord) -> None:
+    if scalars is None:
+        return
+    for name in ("loss", "learning_rate", "horizon", "validation_loss"):
+        value = getattr(record, name)
+        if value is not None:
+            scalars.add_scalar(name, value, record.step)
+    if record.evaluation:
+        for name, value in asdict(record.evaluation.model).items():
+            scalars.add_scalar(f"validation/{name}", value, record.step)
+
+
+def _progress(trainer: Trainer, record: StepRecord) -> str:
+    left = record.seconds * (1 / trainer.progress - 1) if trainer.progress else 0.0
+    best = f", best {trainer.best_loss:.5f}" if math.isfinite(trainer.best_loss) else ""
+    return f"loss {record.loss:.5f}{best}, {_time(record.seconds)}, {_time(left)} left"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 180 else f"{seconds / 60:.0f} min"
+
+
+def _summary(trainer: Trainer) -> str:
+    """Say how a run went, in a few lines."""
+    config, last = trainer.config, trainer.last
+    # A diverged run went back to its best weights; its last evaluation is of others.
+    evaluation = last.evaluation or trainer.evaluate()
+    ends = {
+        "goal": f"reached its goal, a validation MSE under {config.stop_below:g}",
+        "finished": "finished all of its steps",
+        "patience": "ended: the validation loss no longer fell",
+        "diverged": "diverged: the last good weights were kept; try a lower learning rate",
+    }
+    lines = [
+        f"{count_parameters(trainer.network):,} parameters, {last.step:,} of "
+        f"{trainer.total_steps:,} steps of {config.batch_size} sequences in {last.seconds:.1f} s "
+        f"on {trainer.device} in {trainer.precision}.",
+        f"The run {ends[last.ended]}.",
+        "",
+        score_table(
+            "frames", [("unseen", evaluation.model, evaluation.baselines)], config.scene.measure
+        ),
+    ]
+    if evaluation.is_black:
+        lines.append(black_warning(evaluation.brightest))
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def _process_group(device: torch.device) -> Iterator[torch.device]:
+    """Join the other processes where torchrun has started this one; yield this one's device."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        yield device
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _scalars(folder: Path | None) -> Iterator[_Scalars | None]:
+    if folder is None:
+        yield None
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(folder)
+    try:
+        yield writer
+    finally:
+        writer.close()

@@ -1,0 +1,436 @@
+"""Checkpoints: a network, or a whole run to go on with, in one safetensors file.
+
+A network's file holds the weights that are to be used, their settings and how they came about. A
+run's file holds besides all that the next step depends on, and a record of each step. Nothing is
+pickled, so that a file from a stranger can be refused but never run code; everything that a file
+declares is bounded by its own settings before it is read.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import get_args
+
+import torch
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from convlstm.checks import SettingError, check_choice, check_integer, check_number, shown
+from convlstm.files.history import TABLES, history_tables, read_history
+from convlstm.files.safe_files import (
+    CheckpointError,
+    check_finite,
+    check_generator,
+    check_not_negative,
+    load_content,
+    parse_json,
+    part_of,
+    read_file,
+    read_header,
+    write_atomically,
+)
+from convlstm.files.versions import FORMAT, VERSION, VERSIONS, Version
+from convlstm.networks import Network, build_network
+from convlstm.scenes.catalogue import CATALOGUE
+from convlstm.settings import configure, settings_of
+from convlstm.training.config import MAX_STEPS, TrainConfig
+from convlstm.training.optimizers import Optimizer
+from convlstm.training.records import Change, End, PastTraining, StepRecord
+from convlstm.training.trainer import Trainer
+
+MAX_BYTES = 2**33  # the largest network with its moments takes 7 GiB
+_MAX_GENERATOR_BYTES = 2**13
+_MOST_TRAININGS = 100
+_MOST_CHANGES = 10_000
+_LARGEST = 1e30  # that any number of a run reaches
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file's content, checked: it fits its own configuration and every weight is finite.
+
+    Attributes:
+        config: the run that it comes from.
+        weights: of the network to use: the averaged ones where the run keeps them.
+        trainings: what the weights have been through, oldest first; at least one.
+        run: what a run needs to go on, or None.
+        progress: where a run stands, or None.
+        records: one for each step of a run.
+    """
+
+    config: TrainConfig
+    weights: dict[str, Tensor]
+    trainings: tuple[PastTraining, ...]
+    run: dict[str, Tensor] | None = None
+    progress: dict[str, object] | None = None
+    records: tuple[StepRecord, ...] = field(default=(), repr=False)
+
+
+def save_network(trainer: Trainer, path: str | Path, *, best: bool = True) -> None:
+    """Write the network alone: the best one by validation loss, or the newest.
+
+    Raises:
+        CheckpointError: the file could not be written; an old one is untouched.
+    """
+    write_atomically(Path(path), network_bytes(trainer, best=best))
+
+
+def network_bytes(trainer: Trainer, *, best: bool = True) -> bytes:
+    """Make the content of a network's file: the best one by validation loss, or the newest."""
+    is_known = best and math.isfinite(trainer.best_loss)
+    weights = trainer.best_weights if is_known else trainer.judged.state_dict()
+    return _content(_named("network", weights), trainer, progress=None)
+
+
+def save_checkpoint(trainer: Trainer, path: str | Path) -> None:
+    """Write a run: a kill at any moment leaves the old file or the new one.
+
+    Raises:
+        CheckpointError: the folder is missing or read-only, or the disk is full; the old file, if
+            there was one, is untouched.
+    """
+    write_atomically(Path(path), checkpoint_bytes(trainer))
+
+
+def checkpoint_bytes(trainer: Trainer) -> bytes:
+    """Make the content of a run's file, as of its last whole step."""
+    tensors = _named("network", trainer.network.state_dict())
+    tensors |= _named("best", trainer.best_weights)
+    if trainer.averaged:
+        tensors |= _named("averaged", trainer.judged.state_dict())
+    tensors |= _named("optimizer", trainer.optimizer.state())
+    tensors["generator"] = trainer.generator.get_state()
+    tensors |= history_tables(trainer.records, trainer.config.scene)
+    progress = {
+        "ended": trainer.ended,
+        "changes": [asdict(change) for change in trainer.changes],
+        "progress": trainer.progress,
+        "best_loss": trainer.best_loss if math.isfinite(trainer.best_loss) else None,
+        "evaluations_since_best": trainer.evaluations_since_best,
+        "scaler": trainer.scaler.state_dict(),
+        "averages": int(trainer.averaged.n_averaged) if trainer.averaged else 0,
+    }
+    return _content(tensors, trainer, progress)
+
+
+def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> Network:
+    """Load the network of a checkpoint, ready to predict.
+
+    Args:
+        path: a file that this program wrote, or an earlier one.
+        device: where the network shall be.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or not one of ours.
+    """
+    return load_network(read_checkpoint(path), device)
+
+
+def load_network(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Network:
+    """Make the network that a checkpoint holds."""
+    config = checkpoint.config
+    network = build_network(config.network, config.scene.frames, device=device)
+    network.load_state_dict(checkpoint.weights)
+    return network.eval()
+
+
+def start_from(
+    checkpoint: Checkpoint, config: TrainConfig, device: torch.device | str = "cpu"
+) -> Trainer:
+    """Make the trainer of a new run that starts with a checkpoint's weights.
+
+    Args:
+        checkpoint: a network or a run, of the same network.
+        config: the new run; a seed other than the earlier run's draws other sequences.
+        device: where it computes.
+
+    Raises:
+        CheckpointError: the file holds another network than the configuration asks for.
+    """
+    asked, held = asdict(config.network), asdict(checkpoint.config.network)
+    for name, value in asked.items():
+        # Recomputation changes how the gradient is found, not what the weights are.
+        if name != "recompute" and value != held[name]:
+            raise CheckpointError(
+                f"The file holds another network: {name} is {held[name]} there and {value} here."
+            )
+    channels = checkpoint.config.scene.frames.channels, config.scene.frames.channels
+    if channels[0] != channels[1]:
+        raise CheckpointError(
+            f"The file holds another network: its frames have {channels[0]} channels and these "
+            f"{channels[1]}."
+        )
+    trainer = Trainer(config, device, checkpoint.weights)
+    trainer.earlier = checkpoint.trainings[-_MOST_TRAININGS + 1 :]
+    return trainer
+
+
+def resume(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Trainer:
+    """Make the trainer that a checkpoint holds; it goes on bit for bit as if never interrupted.
+
+    Raises:
+        CheckpointError: the file holds a network alone, or a run of another kind of device.
+    """
+    if checkpoint.run is None:
+        raise CheckpointError("The file holds a network alone, no run that could go on.")
+    trainer = Trainer(checkpoint.config, device)
+    progress = checkpoint.progress
+    # Copies: training changes them in place, and one checkpoint may be resumed more than once.
+    tensors = {n: value.to(trainer.device, copy=True) for n, value in checkpoint.run.items()}
+    try:
+        trainer.generator.set_state(check_generator(checkpoint.run["generator"]))
+        trainer.scaler.load_state_dict(progress["scaler"])
+    except (RuntimeError, TypeError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"This run cannot go on on {trainer.device.type}: its generator belongs to another "
+            "kind of device, or is damaged."
+        ) from error
+    trainer.optimizer.load_state(part_of(tensors, "optimizer."))
+    with torch.no_grad():  # into the same memory, which the optimiser shares
+        for name, value in trainer.network.state_dict().items():
+            value.copy_(tensors[f"network.{name}"])
+    if trainer.averaged:
+        trainer.judged.load_state_dict(part_of(tensors, "averaged."))
+        trainer.averaged.n_averaged.fill_(progress["averages"])
+    trainer.records = list(checkpoint.records)
+    trainer.earlier = checkpoint.trainings[:-1]
+    trainer.best_weights = part_of(tensors, "best.")
+    trainer.changes = list(progress["changes"])
+    trainer.progress, trainer.ended = progress["progress"], progress["ended"]
+    trainer.best_loss = math.inf if progress["best_loss"] is None else progress["best_loss"]
+    trainer.evaluations_since_best = progress["evaluations_since_best"]
+    return trainer
+
+
+def read_checkpoint(source: str | Path | bytes, *, max_bytes: int = MAX_BYTES) -> Checkpoint:
+    """Read and check a checkpoint file, or its content.
+
+    Everything is checked before anything is used: size, header, settings, then every tensor's
+    name, shape, type and finiteness against what those settings ask for.
+
+    Args:
+        source: a file of this program or an earlier one, or its content.
+        max_bytes: the largest size that is read.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or not one of ours.
+    """
+    data = source if isinstance(source, bytes) else read_file(Path(source), max_bytes)
+    if len(data) > max_bytes:
+        raise CheckpointError(f"The file is too large: checkpoints have at most {max_bytes} bytes.")
+    metadata, entries = read_header(data)
+    version = _version(metadata)
+    config = _read_config(metadata, version)
+    network = build_network(config.network, config.scene.frames, device="meta")
+    names = version.names(config, network)
+    progress = _read_progress(metadata) if "progress" in metadata else None
+    entries = {names.get(name, name): entry for name, entry in entries.items()}
+    _check_entries(config, network, version, entries, progress)
+    tensors = {names.get(name, name): value for name, value in load_content(data).items()}
+    if progress is not None:
+        _upgrade(version, config, tensors, progress)
+    for name, tensor in tensors.items():
+        if tensor.dtype == torch.float32:
+            check_finite(name, tensor)
+            if name.endswith((".exp_avg_sq", ".step")):  # Adam takes roots of them
+                check_not_negative(name, tensor)
+    weights = part_of(tensors, "averaged.") or part_of(tensors, "network.")
+    if progress is None:
+        return Checkpoint(config, weights, _read_trainings(metadata))
+    tables = {name: tensors.pop(name) for name in TABLES}
+    records = read_history(tables, progress["ended"], config.scene)
+    _check_progress(config, records, tensors, progress)
+    trainings = _trainings_of_run(metadata, config, records)
+    return Checkpoint(config, weights, trainings, tensors, progress, tuple(records))
+
+
+def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": value for name, value in tensors.items()}
+
+
+def _content(
+    tensors: dict[str, Tensor], trainer: Trainer, progress: dict[str, object] | None
+) -> bytes:
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "torch": torch.__version__,
+        "scene": trainer.config.scene.name,
+        "settings": json.dumps(settings_of(trainer.config)),
+        "about": json.dumps({"trainings": [asdict(training) for training in trainer.trainings]}),
+    }
+    if progress is not None:
+        metadata["progress"] = json.dumps(progress)
+    contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    return save_tensors(contiguous, metadata)
+
+
+def _version(metadata: dict[str, str]) -> Version:
+    found = metadata.get("format"), metadata.get("version")
+    if found not in VERSIONS:
+        raise CheckpointError(
+            f"The file is no checkpoint of this program: its format is {shown(found[0])}, version "
+            f"{shown(found[1])}, not {FORMAT!r}, version {VERSION!r} or one before it."
+        )
+    return VERSIONS[found]
+
+
+def _read_config(metadata: dict[str, str], version: Version) -> TrainConfig:
+    settings = parse_json(metadata.get("settings"))
+    scene = version.scene or metadata.get("scene")
+    try:
+        check_choice("scene", scene, CATALOGUE)
+        settings = {**version.lacking, **version.settings(settings)}
+        base = TrainConfig(CATALOGUE[scene].scene)
+        if missing := set(settings_of(base)) - set(settings):
+            raise CheckpointError(f"The checkpoint is damaged: {min(missing)} is missing.")
+        return configure(settings, base)
+    except SettingError as error:
+        raise CheckpointError(f"The checkpoint's settings are refused: {error}") from error
+
+
+def _check_entries(
+    config: TrainConfig,
+    network: Network,
+    version: Version,
+    entries: dict[str, dict],
+    progress: dict[str, object] | None,
+) -> None:
+    """Compare the header's names, shapes and types with what the settings ask for."""
+    prefixes = ["network"]
+    if progress is not None:
+        prefixes += ["best", "averaged"] if config.ema else ["best"]
+    weights = {name: list(value.shape) for name, value in network.state_dict().items()}
+    expected = {f"{p}.{name}": shape for p in prefixes for name, shape in weights.items()}
+    most_rows = MAX_STEPS if config.max_minutes else config.total_steps
+    other = {
+        "generator": ("U8", lambda shape: _is_shape(shape, _MAX_GENERATOR_BYTES)),
+        TABLES[0]: ("F64", lambda shape: _is_shape(shape, most_rows, version.steps)),
+        TABLES[1]: (
+            "F64",
+            lambda shape: _is_shape(shape, most_rows, version.evaluations(config.scene)),
+        ),
+    }
+    names = set(expected)
+    if progress is not None:
+        names |= set(other)
+        moments = Optimizer.shapes(config.optimizer, network)
+        expected |= {f"optimizer.{name}": shape for name, shape in moments.items()}
+    found = {name for name in entries if not name.startswith("optimizer.") or progress is None}
+    odd = (found ^ names) | (set(entries) - set(expected) - set(other))
+    if odd:
+        raise CheckpointError(
+            f"The checkpoint does not fit its settings: tensor {shown(min(odd))}."
+        )
+    for name, entry in entries.items():
+        dtype, shape = entry.get("dtype"), entry.get("shape")
+        if name in other:
+            kind, fits_shape = other[name]
+            fits = dtype == kind and fits_shape(shape)
+        else:
+            fits = dtype == "F32" and shape == expected[name]
+        if not fits:
+            raise CheckpointError(
+                f"The checkpoint does not fit its settings: tensor {name} is "
+                f"{shown(dtype)} {shown(shape)}."
+            )
+
+
+def _is_shape(shape: object, most: int, *rest: int) -> bool:
+    """Whether a shape is [n, *rest] with n from 0 to most."""
+    if not isinstance(shape, list) or shape[1:] != list(rest) or not shape:
+        return False
+    return type(shape[0]) is int and 0 <= shape[0] <= most
+
+
+def _read_progress(metadata: dict[str, str]) -> dict[str, object]:
+    progress = parse_json(metadata["progress"])
+    if not isinstance(progress.get("changes"), list) or len(progress["changes"]) > _MOST_CHANGES:
+        raise CheckpointError("The checkpoint is damaged: its progress has another structure.")
+    return progress
+
+
+def _upgrade(
+    version: Version, config: TrainConfig, tensors: dict[str, Tensor], progress: dict[str, object]
+) -> None:
+    """Bring a run's tensors and progress up to today, and check the progress."""
+    try:
+        if "optimizer_steps" in progress:  # checked here, since it becomes a tensor
+            check_integer("optimizer_steps", progress["optimizer_steps"], 0, MAX_STEPS)
+        version.upgrade(config, tensors, progress)
+        if progress["ended"] is not None:
+            check_choice("ended", progress["ended"], get_args(End))
+        progress["changes"] = [Change(**change) for change in progress["changes"]]
+        check_number("progress", progress["progress"], 0, _LARGEST)
+        check_integer("evaluations_since_best", progress["evaluations_since_best"], 0, MAX_STEPS)
+        check_integer("averages", progress["averages"], 0, MAX_STEPS + 1)
+        if progress["best_loss"] is not None:
+            check_number("best_loss", progress["best_loss"], -_LARGEST, _LARGEST)
+        for name, value in progress["scaler"].items():
+            check_number(name, value, 0, _LARGEST)
+    except SettingError as error:
+        raise CheckpointError(f"The checkpoint is damaged: {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            "The checkpoint is damaged: its progress has another structure."
+        ) from error
+
+
+def _check_progress(
+    config: TrainConfig,
+    records: list[StepRecord],
+    tensors: dict[str, Tensor],
+    progress: dict[str, object],
+) -> None:
+    """Refuse a run whose parts contradict each other."""
+    ended, last = progress["ended"], records[-1] if records else None
+    is_scored = last is not None and last.validation_loss is not None
+    is_whole = is_scored and progress["progress"] >= 1
+    # What the last step is like in a run that ended so; None is a run that is to go on.
+    possible = {
+        None: not is_whole,
+        "finished": is_whole,
+        "goal": is_scored,
+        "patience": is_scored,
+        "diverged": last is not None,
+    }
+    if not possible[ended]:
+        raise CheckpointError(
+            f"The checkpoint is damaged: its end, {shown(ended)}, and history differ."
+        )
+    if not config.max_minutes and progress["progress"] != len(records) / config.total_steps:
+        raise CheckpointError("The checkpoint is damaged: its progress and history differ.")
+    # Before the first update there are no moments; under float16 the first may have been left out.
+    network = build_network(config.network, config.scene.frames, device="meta")
+    expected = set(Optimizer.shapes(config.optimizer, network))
+    moments = set(part_of(tensors, "optimizer."))
+    updates = len(records) - (ended == "diverged")
+    if moments != expected and (moments or (updates and not progress["scaler"])):
+        raise CheckpointError("The checkpoint is damaged: its optimiser belongs to another run.")
+
+
+def _read_trainings(metadata: dict[str, str]) -> tuple[PastTraining, ...]:
+    trainings = parse_json(metadata.get("about")).get("trainings")
+    if not isinstance(trainings, list) or not 1 <= len(trainings) <= _MOST_TRAININGS:
+        raise CheckpointError("The checkpoint is damaged: it does not say how it was trained.")
+    try:
+        return tuple(PastTraining(**training) for training in trainings)
+    except SettingError as error:
+        raise CheckpointError(f"The checkpoint is damaged: {error}") from error
+    except TypeError as error:
+        raise CheckpointError(
+            "The checkpoint is damaged: what it says of its training has another structure."
+        ) from error
+
+
+def _trainings_of_run(
+    metadata: dict[str, str], config: TrainConfig, records: list[StepRecord]
+) -> tuple[PastTraining, ...]:
+    if "about" in metadata:
+        return _read_trainings(metadata)
+    # The first files of squares did not say: it is in their history.
+    device = metadata.get("device")
+    device = device if device in ("cpu", "cuda", "mps") else "cpu"
+    seconds = records[-1].seconds if records else 0.0
+    return (PastTraining(len(records), len(records) * config.batch_size, seconds, device),)

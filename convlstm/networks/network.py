@@ -1,0 +1,189 @@
+"""Networks: what reads the frames of a context and gives the frames that follow.
+
+Axes: B batch, T time (frames), C channels, H height (px), W width (px). Values in [0, 1]; what a
+network computes are its head's values, of which `intensities` makes frames.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from convlstm.layer.convlstm import ConvLSTMCell, check_positive
+from convlstm.networks.config import FrameFormat, NetworkConfig
+
+# Chooses what is read next: (values of the newest frames, lead time) to the next input.
+Feed = Callable[[Tensor, int], Tensor]
+
+
+class Network(nn.Module):
+    """What all networks share: patches in, values out, and the rollout in between.
+
+    Args:
+        config: the sizes and options.
+        frames: what the frames are like.
+    """
+
+    def __init__(self, config: NetworkConfig, frames: FrameFormat) -> None:
+        super().__init__()
+        self.config, self.frames = config, frames
+        self.head: nn.Conv2d
+
+    @property
+    def patch_channels(self) -> int:
+        """Channels of what the layers read and the head gives."""
+        return self.frames.channels * self.config.patch_size**2
+
+    def forward(
+        self,
+        context: Tensor,
+        horizon: int,
+        truth: Tensor | None = None,
+        use_truth: Tensor | None = None,
+    ) -> Tensor:
+        """Predict the frames that follow.
+
+        Args:
+            context: frames seen, (B, T, C, H, W), in [0, 1].
+            horizon: number of frames to predict, 1 or more.
+            truth: the frames that follow, (B, horizon, C, H, W); only where use_truth is given.
+            use_truth: which of them the network reads instead of its own, (B, horizon) of bool.
+
+        Returns:
+            The head's values of the last frames up to the horizon's end, (B, n, C, H, W): logits
+            for "sigmoid", frames that nothing has clipped for "linear" and "change". n is horizon,
+            and in "stack" T - 1 + horizon, since it predicts each next frame of the context, too.
+
+        Raises:
+            ValueError: context has another shape, or horizon is not a positive whole number.
+        """
+        check_positive("horizon", horizon)
+        channels, divisor = self.frames.channels, self.config.divisor
+        if context.ndim != 5 or context.shape[2] != channels or not context.shape[1]:
+            raise ValueError(
+                f"context has shape {tuple(context.shape)}: must be (B, T, {channels}, H, W)."
+            )
+        if context.shape[3] % divisor or context.shape[4] % divisor:
+            raise ValueError(
+                f"context has shape {tuple(context.shape)}: H and W must be multiples of {divisor}."
+            )
+        x = self._read(context)
+        followers = None if truth is None else self._read(truth)
+
+        def feed(values: Tensor, lead_time: int) -> Tensor:
+            frame = self._as_input(values)
+            if use_truth is None or followers is None:
+                return frame
+            chosen = use_truth[:, lead_time - 1, None, None, None]
+            return torch.where(chosen, followers[lead_time - 1], frame)
+
+        values = self.roll_out(x, horizon, feed)
+        if self.config.output != "sigmoid":
+            values = self._denormalised(values)
+        return self._whole(values).transpose(0, 1)
+
+    def roll_out(self, x: Tensor, horizon: int, feed: Feed) -> Tensor:
+        """Read x, (T, B, C, H, W), and return the head's values (n, B, C, H, W)."""
+        raise NotImplementedError
+
+    def intensities(self, values: Tensor) -> Tensor:
+        """Turn the head's values into frames: in (0, 1) for "sigmoid", unbounded if not."""
+        return values.sigmoid() if self.config.output == "sigmoid" else values
+
+    @torch.no_grad()
+    def predict(self, context: Tensor, horizon: int, *, augmented: bool = False) -> Tensor:
+        """Continue sequences, on the network's own output after the first new frame.
+
+        Args:
+            context: frames seen, (B, T, C, H, W), in [0, 1].
+            horizon: number of frames to predict, 1 or more.
+            augmented: whether to average the predictions of the sequences as they are and mirrored
+                left to right, top to bottom, and both; four times the work.
+
+        Returns:
+            (B, horizon, C, H, W), in [0, 1], float32.
+
+        Raises:
+            ValueError: context has another shape, or horizon is not a positive whole number.
+        """
+        mirrors = [(), (-1,), (-2,), (-1, -2)] if augmented else [()]
+        predictions = []
+        for axes in mirrors:
+            values = self(context.flip(axes), horizon)[:, -horizon:].float()
+            predictions.append(self.intensities(values).clamp(0, 1).flip(axes))
+        return torch.stack(predictions).mean(0) if augmented else predictions[0]
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw new weights, from the generator where one is given."""
+        cells = [module for module in self.modules() if isinstance(module, ConvLSTMCell)]
+        for cell in cells:
+            cell.reset_parameters(generator)
+        gates = {id(cell.gates) for cell in cells}
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and id(module) not in gates:
+                bound = module.weight[0].numel() ** -0.5
+                module.weight.uniform_(-bound, bound, generator=generator)
+                module.bias.zero_()
+            elif isinstance(module, nn.GroupNorm):
+                module.reset_parameters()
+        self._start_head(generator)
+
+    def _start_head(self, generator: torch.Generator | None) -> None:
+        bias = self.head.bias
+        if self.config.output == "sigmoid":
+            # From grey, training first learns that the answer is black everywhere, and can stay
+            # there.
+            bias.fill_(self.frames.start_logit)
+        elif self.config.output == "linear":
+            bound = self.head.weight[0].numel() ** -0.5
+            bias.uniform_(-bound, bound, generator=generator)
+        else:
+            self.head.weight.zero_()  # begin with the last frame
+
+    # Between whole frames, as a scene gives them, and what the layers read: time first, patches as
+    # channels, and normalised.
+
+    def _read(self, frames: Tensor) -> Tensor:
+        frames = frames.transpose(0, 1)
+        if self.config.patch_size > 1:  # a patch of 1 px would copy everything for nothing
+            frames = F.pixel_unshuffle(frames, self.config.patch_size)
+        return self._normalised(frames)
+
+    def _whole(self, values: Tensor) -> Tensor:
+        if self.config.patch_size == 1:
+            return values
+        return F.pixel_shuffle(values, self.config.patch_size)
+
+    def _as_input(self, values: Tensor) -> Tensor:
+        values = values.float()
+        if self.config.output == "sigmoid":
+            return self._normalised(values.sigmoid())
+        return self._normalised(self._denormalised(values).clamp(0, 1))
+
+    def _normalised(self, frames: Tensor) -> Tensor:
+        if self.frames.is_plain:
+            return frames
+        return (frames - self._by_channel(self.frames.mean, frames)) / self._by_channel(
+            self.frames.spread, frames
+        )
+
+    def _denormalised(self, frames: Tensor) -> Tensor:
+        if self.frames.is_plain:
+            return frames
+        spread = self._by_channel(self.frames.spread, frames)
+        return frames * spread + self._by_channel(self.frames.mean, frames)
+
+    def _by_channel(self, numbers: tuple[float, ...], like: Tensor) -> Tensor:
+        """Return one number for each channel of patches, (C, 1, 1)."""
+        numbers = torch.tensor(numbers, device=like.device)
+        return numbers.repeat_interleave(self.config.patch_size**2)[:, None, None]
+
+    def _values(self, hidden: Tensor, last_frames: Tensor) -> Tensor:
+        """Turn hidden frames (T, B, C, H, W) into values, given the frames before those asked for.
+
+        What is flattened lies together in memory: nothing is copied.
+        """
+        values = self.head(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2])
+        return last_frames + values if self.config.output == "change" else values

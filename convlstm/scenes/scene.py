@@ -1,0 +1,211 @@
+"""What a scene is: the rule by which sequences of moving things come about.
+
+Axes: B batch, T time (frames), C channels, H height (px), W width (px). Values in [0, 1].
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from convlstm.networks.config import FrameFormat
+from convlstm.settings import Settings
+
+Split = Literal["train", "validation", "test"]
+
+# A CPU generator reads only the lower 32 bits of a seed. A person's seeds, which weights are drawn
+# from, take the lower half of those, and the sequences of training the upper half, so that no run
+# draws weights and data from one stream, or trains on what it is judged by: that has seeds near the
+# end of the lower half, and whatever a command tests with has its beginning.
+DATA_STREAM = 2**31
+VALIDATION_SEED = 2**31 - 1
+MAX_TEST_SEED = 2**30 - 1
+_DRAWN_AT_ONCE = 50  # sequences; not an option, or the same seed would give other ones
+
+
+class Clip(NamedTuple):
+    """Sequences: context first, then the frames to predict.
+
+    Attributes:
+        observed: what a network sees, (B, T, C, H, W).
+        clean: the truth that it is asked for; the same tensor where nothing spoils it.
+        valid: where the truth is known, bool, (B, T, C, H, W); None where it is everywhere.
+    """
+
+    observed: Tensor
+    clean: Tensor
+    valid: Tensor | None = None
+
+    def part(self, sequences: slice) -> "Clip":
+        """Return some of the sequences."""
+        return Clip(*(None if t is None else t[sequences] for t in self))
+
+    def frames(self, count: int) -> "Clip":
+        """Return the first frames."""
+        return Clip(*(None if t is None else t[:, :count] for t in self))
+
+    def to(self, device: torch.device | str) -> "Clip":
+        """Return the clip on a device."""
+        return Clip(*(None if t is None else t.to(device) for t in self))
+
+    def split(self, context_frames: int) -> "tuple[Tensor, Tensor, Tensor | None]":
+        """Return the context observed, the truth that follows, and where that is known."""
+        valid = None if self.valid is None else self.valid[:, context_frames:]
+        return self.observed[:, :context_frames], self.clean[:, context_frames:], valid
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a scene's squared error is told to a person.
+
+    Attributes:
+        kind: "mse" or "rmse", its root.
+        factor: what the mean over pixels (or its root) is multiplied by.
+        unit: a key of the page's texts, or empty.
+        digits: behind the point; None for two figures.
+        axis: of a chart of it.
+    """
+
+    kind: Literal["mse", "rmse"] = "mse"
+    factor: float = 1.0
+    unit: str = ""
+    digits: int | None = None
+    axis: Literal["log", "linear"] = "log"
+
+    def of(self, mse: float) -> float:
+        """Return a mean squared error per pixel, of values in [0, 1], as a person reads it."""
+        return self.factor * (mse**0.5 if self.kind == "rmse" else mse)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a page shows a scene's frames.
+
+    Attributes:
+        colours: "grey", or "map" for a colour map with a bar.
+        low: the physical value that 0 stands for.
+        high: that 1 stands for.
+        unit: of both; a key of the page's texts, or empty.
+        close_up: whether what moves is so small that a close-up helps.
+        drawable: whether a viewer may draw something that moves.
+    """
+
+    colours: Literal["grey", "map"] = "grey"
+    low: float = 0.0
+    high: float = 1.0
+    unit: str = ""
+    close_up: bool = False
+    drawable: bool = False
+
+
+@dataclass(frozen=True)
+class Scene(Settings, ABC):
+    """A scene: settings, and a sampler of clips.
+
+    Attributes:
+        name: by which files, links and the page know it.
+        baselines: the predictors that learnt nothing, and that every score stands beside.
+        validation_sequences: how many are drawn for the validation set.
+        samples: sequences that the page's stage offers.
+        look_ahead: frames that the stage predicts at least.
+        longest_horizon: frames that a training may predict.
+    """
+
+    name: ClassVar[str]
+    baselines: ClassVar[tuple[str, ...]] = ("copy_last", "black")
+    validation_sequences: ClassVar[int]
+    samples: ClassVar[int]
+    look_ahead: ClassVar[int] = 10
+    longest_horizon: ClassVar[int] = 20
+
+    @property
+    @abstractmethod
+    def size(self) -> tuple[int, int]:
+        """H and W of a whole frame, px."""
+
+    @property
+    @abstractmethod
+    def frames(self) -> FrameFormat:
+        """What a network must know of the frames."""
+
+    @property
+    def scored(self) -> slice:
+        """The channels that scores are of."""
+        return slice(None)
+
+    @property
+    def pace(self) -> float | None:
+        """The fastest that anything moves, px a frame; None where nobody knows."""
+        return None
+
+    @property
+    def measure(self) -> Measure:
+        """How its squared error is told."""
+        return Measure()
+
+    @property
+    def look(self) -> Look:
+        """How its frames are shown."""
+        return Look()
+
+    @abstractmethod
+    def sample(
+        self, batch_size: int, num_frames: int, generator: torch.Generator, split: Split = "train"
+    ) -> Clip:
+        """Draw sequences on the generator's device.
+
+        Args:
+            batch_size: B, number of sequences.
+            num_frames: T, frames of each.
+            generator: the only source of randomness.
+            split: whose things move: what is judged is never trained on.
+        """
+
+    def validation(self, context_frames: int, horizon: int) -> Clip:
+        """Return the sequences that a training is judged by, the same ones at every call."""
+        generator = torch.Generator().manual_seed(VALIDATION_SEED)
+        frames = context_frames + horizon
+        return self.sample(self.validation_sequences, frames, generator, "validation")
+
+    def test(self, context_frames: int, horizon: int, count: int, seed: int) -> Iterator[Clip]:
+        """Yield sequences that no training draws.
+
+        The first ones of a seed are the same whatever the count, the horizon and the device.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        drawn_frames = context_frames + max(horizon, self.look_ahead)
+        for start in range(0, count, _DRAWN_AT_ONCE):
+            drawn = self.sample(_DRAWN_AT_ONCE, drawn_frames, generator, "test")
+            yield drawn.part(slice(0, count - start)).frames(context_frames + horizon)
+
+    @abstractmethod
+    def shown(self, sample: int, context_frames: int, horizon: int) -> Clip:
+        """Return one sequence for the page's stage, of `samples`."""
+
+    def times(self, sample: int, context_frames: int, num_frames: int) -> list[str] | None:
+        """Return when the frames of a shown sequence were; None where they never were."""
+        return None
+
+    def baseline(self, name: str, context: Tensor, truth: Tensor) -> Tensor:
+        """Return what a predictor that learnt nothing makes of a context.
+
+        Args:
+            name: of `baselines`.
+            context: frames seen, (B, T, C, H, W).
+            truth: the frames that follow, of whose shape the prediction is.
+        """
+        if name == "copy_last":
+            return context[:, -1:].expand_as(truth)
+        return torch.zeros_like(truth)
+
+
+def lossless_bytes(values: Tensor) -> Tensor | None:
+    """Return values in [0, 1] as bytes if they are all whole 255ths, or None.
+
+    A quarter of the memory: each run of a server keeps a validation set of its own.
+    """
+    as_bytes = (255 * values).round().byte()
+    return as_bytes if torch.equal(as_bytes.float() / 255, values) else None

@@ -1,0 +1,175 @@
+"""Moving squares: bright squares over black, made a whole batch at once on the run's device.
+
+Axes: B batch, N squares, T time (frames), H height (px), W width (px). Intensities in [0, 1].
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import torch
+
+from convlstm.checks import SettingError
+from convlstm.networks.config import FrameFormat
+from convlstm.scenes.scene import Clip, Look, Scene, Split
+from convlstm.settings import Choice, Integer, Number, setting
+
+Directions = Literal["down-right", "all"]
+Walls = Literal["wrap", "bounce"]
+
+# Near the validation set's, where no training sequences are drawn; of those the one whose first
+# four samples stay clear of the walls at the default speed, and show what a prediction looks like.
+_SHOWN_SEED = 2**31 - 8
+
+
+@dataclass(frozen=True)
+class Squares(Scene):
+    """Bright squares that move over black. The defaults are the article's.
+
+    The article's rule: start x, y uniform integers in [0, canvas - square_size - 1); speed dx, dy
+    uniform in {1, ..., speed}; before every further frame x = (x + dx) mod (canvas - square_size),
+    y likewise. Bouncing squares turn at 0 and at canvas - square_size instead. Squares overlap by
+    the maximum.
+    """
+
+    name: ClassVar[str] = "squares"
+    validation_sequences: ClassVar[int] = 32
+    samples: ClassVar[int] = 8
+
+    speed: int = setting(
+        2,
+        Integer(1, 8, "px/frame"),
+        "largest speed on each axis in px/frame; each square draws from 1 up to it",
+    )
+    walls: Walls = setting(
+        "wrap",
+        Choice(get_args(Walls)),
+        "wrap (to the other side, as in the article) or bounce",
+    )
+    num_squares: int = setting(1, Integer(1, 3), "squares in a sequence", more=True)
+    square_size: int = setting(
+        5,
+        Integer(2, 16, "px"),
+        "side of a square in px, at most a third of the canvas",
+        more=True,
+    )
+    canvas: int = setting(
+        64,
+        Integer(16, 128, "px", choices=(16, 32, 48, 64, 96, 128)),
+        "side of the frame in px",
+        more=True,
+    )
+    directions: Directions = setting(
+        "down-right",
+        Choice(get_args(Directions)),
+        "down-right as in the article, or all, for both signs on each axis",
+        more=True,
+    )
+    noise: float = setting(
+        0.0,
+        Number(0, 0.5, step=0.05),
+        "standard deviation of the noise on the frames the network sees",
+        more=True,
+    )
+
+    def check_together(self) -> None:
+        """Refuse a square that is too large.
+
+        Raises:
+            SettingError: it is larger than a third of the canvas.
+        """
+        if 3 * self.square_size > self.canvas:
+            limit = self.canvas // 3
+            raise SettingError("square_size", self.square_size, "third of canvas", high=limit)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """H and W of a frame, px."""
+        return self.canvas, self.canvas
+
+    @property
+    def frames(self) -> FrameFormat:
+        """What a network must know of the frames."""
+        return FrameFormat(start_logit=-5.0)  # 0.007; a 5 px square lights 0.006 of a 64 px frame
+
+    @property
+    def pace(self) -> float:
+        """The fastest that a square moves on an axis, px a frame."""
+        return self.speed
+
+    @property
+    def look(self) -> Look:
+        """How the frames are shown."""
+        return Look(close_up=True)
+
+    def shown(self, sample: int, context_frames: int, horizon: int) -> Clip:
+        """Return one sequence for the page's stage."""
+        generator = torch.Generator().manual_seed(_SHOWN_SEED)
+        batch = self.sample(self.samples, context_frames + horizon, generator)
+        return batch.part(slice(sample, sample + 1))
+
+    def sample(
+        self, batch_size: int, num_frames: int, generator: torch.Generator, split: Split = "train"
+    ) -> Clip:
+        """Draw sequences on the generator's device; all splits are drawn alike, by other seeds."""
+        device = generator.device
+        # Two axes at once: the last dimension of these is (y, x).
+        shape = (batch_size, self.num_squares, 1, 2)
+        room = self.canvas - self.square_size
+        start = torch.randint(room - 1, shape, generator=generator, device=device)
+        velocity = torch.randint(1, self.speed + 1, shape, generator=generator, device=device)
+        if self.directions == "all":
+            velocity *= 2 * torch.randint(2, shape, generator=generator, device=device) - 1
+        time = torch.arange(num_frames, device=device)[:, None]  # (T, 1)
+        travelled = start + velocity * time  # (B, N, T, 2)
+        if self.walls == "wrap":
+            corner = travelled % room
+        else:
+            corner = room - (travelled % (2 * room) - room).abs()  # a triangle wave over [0, room]
+
+        offset = (
+            torch.arange(self.canvas, device=device) - corner[..., None]
+        )  # (B, N, T, 2, canvas)
+        covered = (offset >= 0) & (offset < self.square_size)
+        rows, columns = covered.unbind(-2)
+        clean = (rows[..., :, None] & columns[..., None, :]).any(
+            1
+        )  # (B, N, T, H, W) -> (B, T, H, W)
+        clean = clean[:, :, None].float()
+        if self.noise == 0:
+            return Clip(clean, clean)
+        noise = torch.randn(clean.shape, generator=generator, device=device)
+        return Clip((clean + self.noise * noise).clamp_(0, 1), clean)
+
+
+PRESETS: dict[str, dict[str, object]] = {
+    "quick": {},
+    "article": {
+        "hidden_channels": 16,
+        "kernel_size": 3,
+        "output": "linear",
+        "forget_bias": 0.0,
+        "epochs": 100,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "schedule": "constant",
+        "loss": "mse",
+        "targets": "future",
+        "gradient_clip": 0.0,
+        "precision": "float32",
+        "stop_below": 0.001,
+        "evaluate_every": 10,
+    },
+    "too-fast": {"speed": 4, "kernel_size": 3},
+    "deep": {
+        "num_squares": 2,
+        "directions": "all",
+        "walls": "bounce",
+        "hidden_channels": 24,
+        "kernel_size": 3,
+        "num_layers": 3,
+        "residual": True,
+        "epochs": 400,
+        "batch_size": 8,
+        "learning_rate": 0.01,
+    },
+}

@@ -1,0 +1,1 @@
+"""The server of runs: who computes what, and when."""

@@ -1,0 +1,150 @@
+"""A run: one person's training, how far it is, and what its viewers look at."""
+
+import math
+import secrets
+import time
+from typing import Literal
+
+from convlstm.scenes.drawing import Drawing
+from convlstm.server.view import View
+from convlstm.training.config import TrainConfig
+from convlstm.training.picture import Picture
+from convlstm.training.trainer import Trainer
+
+RunState = Literal[
+    "idle",
+    "waiting",
+    "training",
+    "paused",
+    "stopped",
+    "goal",
+    "finished",
+    "patience",
+    "diverged",
+    "failed",
+]
+ACTIVE: tuple[RunState, ...] = ("waiting", "training")
+_OVER: tuple[RunState, ...] = ("stopped", "goal", "finished", "patience", "diverged", "failed")
+
+_PICTURE_SECONDS = 0.25  # between two pictures of a run that trains, at least
+_PICTURE_SHARE = 20  # times what drawing one takes: viewers slow a training by a twentieth
+WATCHED_SECONDS = 3.0  # after the last look at a run, its pictures are no longer drawn
+
+
+class Run:
+    """One person's run: a trainer, how far it is, and what its viewers look at.
+
+    Attributes:
+        id: unguessable name; whoever has it may steer the run.
+        trainer: what trains; another one after a reset.
+        view: the sequences that viewers may look at.
+        state: what it is doing.
+        reason: why the server stopped or failed it, else empty.
+        version: grows with every change that a viewer could see.
+        steps_done: records that viewers may read; the trainer's last one may be unfinished.
+        place: place in line while waiting, from 1.
+        sample: which of the view's sequences is shown, from 0.
+        drawing: a viewer's own digit, shown instead of a sample, or None.
+        picture: the latest picture, or None before the first.
+        shipped: whether it shows a model that was trained before, untouched.
+        chosen: whether its settings are somebody's choice, and not those of the page's first model.
+    """
+
+    def __init__(self, trainer: Trainer, *, shipped: bool = False) -> None:
+        self.id = secrets.token_urlsafe(16)
+        self.sample = 0
+        self.drawing: Drawing | None = None
+        self.version = 0
+        self.watched_at = time.monotonic()
+        self.replace_trainer(trainer, shipped=shipped)
+        self.chosen = not shipped
+
+    def replace_trainer(self, trainer: Trainer, *, shipped: bool = False) -> None:
+        """Begin anew with another trainer; viewers stay."""
+        self.steps_done = 0  # of the new trainer nothing may be read yet
+        self.trainer, self.shipped, self.chosen = trainer, shipped, True
+        self.state: RunState = trainer.ended or ("paused" if trainer.step else "idle")
+        self.reason = ""
+        self.place = 0
+        self.steps_done = trainer.step - trainer.evaluation_is_due
+        self.steps_wanted = 0  # by Step: train until so many more records have come
+        self.step_seconds: float | None = None
+        self._seconds = trainer.seconds
+        self.picture: Picture | None = None
+        self._pictured: tuple[object, ...] = ()
+        self._pictured_at = -math.inf
+        self._picture_pause = _PICTURE_SECONDS
+        self._pieces = trainer.pieces()
+        self.view = View(trainer)
+        self.version += 1
+
+    @property
+    def config(self) -> TrainConfig:
+        """The settings the run has now."""
+        return self.trainer.config
+
+    @property
+    def is_over(self) -> bool:
+        """Whether to train here means to begin anew."""
+        return self.shipped or self.state in _OVER
+
+    @property
+    def wants_work(self) -> bool:
+        """Whether the compute thread has something to train here."""
+        return self.state == "training" or self.steps_wanted > 0
+
+    def advance(self, seconds: float) -> None:
+        """Train for about so many seconds; the last piece is finished."""
+        started = time.perf_counter()
+        while self.wants_work and time.perf_counter() - started < seconds:
+            record = next(self._pieces, None)
+            if record is None:
+                if self.trainer.ended:  # a pause or a stop crossed the last step
+                    self.state, self.steps_wanted = self.trainer.ended, 0
+                    self.version += 1
+                continue
+            taken = record.seconds - self._seconds
+            self._seconds = record.seconds
+            self.step_seconds = (
+                taken if self.step_seconds is None else (0.9 * self.step_seconds + 0.1 * taken)
+            )
+            self.steps_wanted = max(0, self.steps_wanted - 1)
+            self.steps_done = record.step
+            if record.ended:
+                self.state, self.steps_wanted = record.ended, 0
+            self.version += 1
+
+    def interrupt(self) -> None:
+        """Go back to the last whole step, so that the trainer may be changed, saved or left."""
+        self._pieces.close()
+        self._pieces = self.trainer.pieces()
+
+    def change(self, **settings: float) -> None:
+        """Change speed or learning rate between two steps."""
+        self.interrupt()
+        self.trainer.change(**settings)
+        if "speed" in settings:
+            self.view = View(self.trainer)
+        self.version += 1
+
+    def picture_is_due(self, now: float) -> bool:
+        """Whether somebody watches and would see something new."""
+        if now - self.watched_at > WATCHED_SECONDS or self._pictured == self._shown():
+            return False
+        waits = self.wants_work and self._pictured[:-1] == self._shown()[:-1]
+        return not waits or now - self._pictured_at >= self._picture_pause
+
+    def draw_picture(self) -> None:
+        """Predict the sequence that viewers look at."""
+        started = time.monotonic()
+        shown = self._shown()
+        self.picture = self.view.draw(self.trainer, shown[1])
+        self._pictured, self._pictured_at = shown, time.monotonic()
+        taken = self._pictured_at - started
+        self._picture_pause = max(_PICTURE_SECONDS, _PICTURE_SHARE * taken)
+        self.version += 1
+
+    def _shown(self) -> tuple[object, ...]:
+        """What the picture depends on; the step comes last."""
+        shown = self.sample if self.drawing is None else self.drawing
+        return self.config.scene, shown, self.trainer.step

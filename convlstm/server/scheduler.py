@@ -1,0 +1,404 @@
+"""The owner of all runs: one compute thread that takes turns over them.
+
+A browser tab only watches. Everything here may be called from any thread; whatever touches a model
+happens on the compute thread, between two pieces of work.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from itertools import islice
+
+import torch
+
+from convlstm.checks import SettingError, check_integer
+from convlstm.devices import resolve_precision
+from convlstm.files.checkpoint import checkpoint_bytes, network_bytes
+from convlstm.scenes.drawing import make_drawing
+from convlstm.server.budget import Limits, check_budget
+from convlstm.server.run import ACTIVE, WATCHED_SECONDS, Run
+from convlstm.settings import configure, differences
+from convlstm.training.config import CHANGEABLE, TrainConfig
+from convlstm.training.costs import Cost, estimate
+from convlstm.training.presets import default_config
+from convlstm.training.trainer import Trainer
+
+_log = logging.getLogger(__name__)
+
+_CLOSE_SECONDS = 3.0  # that a piece under way may take at most when the server ends
+_SLICE_SECONDS = 0.1  # of computing before the next run has its turn
+
+
+class ResetNeeded(ValueError):
+    """Settings that a run under way cannot take on.
+
+    Attributes:
+        names: those settings.
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        super().__init__(f"{', '.join(names)} changed: reset the run to train with it.")
+
+
+class ServerFull(RuntimeError):
+    """Every run that this server keeps is training or being watched."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"This server is full: all of its {limit} runs are in use. Try later.")
+
+
+class Scheduler:
+    """Owns all runs of a server and the one thread that computes.
+
+    Args:
+        device: where the runs compute.
+        limits: what the server takes on.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu", limits: Limits | None = None) -> None:
+        self.device = torch.device(device)
+        self.limits = limits or Limits()
+        self.slowdown = 1.0
+        self._runs: dict[str, Run] = {}
+        self._line: deque[Run] = deque()
+        self._jobs: deque[tuple[Future, Callable[[], object]]] = deque()
+        self._wake = threading.Condition(threading.RLock())
+        self._closing = False
+        self._called = False  # since the compute thread last looked round
+        self._thread = threading.Thread(target=self._compute, name="compute", daemon=True)
+        self._thread.start()
+
+    # What a page asks for; each returns at once, with a Future where the compute thread has a part.
+
+    def get(self, run_id: object) -> Run | None:
+        """Return the run of that id, or None."""
+        return self._runs.get(run_id) if isinstance(run_id, str) else None
+
+    def open(self, make_trainer: Callable[[], Trainer], *, shipped: bool = False) -> Future:
+        """Register a new run around a trainer that is made on the compute thread."""
+        return self.call(lambda: self._register(Run(make_trainer(), shipped=shipped)))
+
+    def replace(
+        self, run: Run, make_trainer: Callable[[], Trainer], *, shipped: bool = False
+    ) -> Future:
+        """Give a run another trainer; if making it fails, the run is as it was."""
+
+        def job() -> Run:
+            trainer = make_trainer()
+            self._leave_line(run)
+            run.interrupt()
+            run.replace_trainer(trainer, shipped=shipped)
+            return run
+
+        return self.call(job)
+
+    def check(self, config: TrainConfig) -> Cost:
+        """Estimate what a run takes here, or refuse it.
+
+        Raises:
+            SettingError: it is over a limit; names a value to lower, and to what.
+        """
+        precision = resolve_precision(config.precision, self.device)
+        return check_budget(config, precision, self.limits).slowed(self.slowdown)
+
+    def train(self, run: Run, settings: object) -> Future:
+        """Go on with a paused run, or begin a new one with these settings.
+
+        Raises:
+            SettingError: a setting is refused; nothing changed.
+            ResetNeeded: the run is paused and these settings are not its own.
+        """
+        config = _configured(run, settings)
+        self.check(config)
+        if run.state in ACTIVE:
+            return self.call(lambda: run)
+        if not run.is_over:
+            self.adjust(run, config)
+            return self.call(lambda: self._stand_in_line(run))
+
+        def job() -> Run:
+            if run.state not in ACTIVE:  # or somebody pressed twice
+                run.interrupt()
+                run.replace_trainer(Trainer(config, self.device))
+            return self._stand_in_line(run)
+
+        return self.call(job)
+
+    def reset(self, run: Run, settings: object) -> Future:
+        """Throw a run's training away and stand ready with these settings."""
+        config = _configured(run, settings)
+        self.check(config)
+        return self.replace(run, lambda: Trainer(config, self.device))
+
+    def adjust(self, run: Run, config: TrainConfig) -> None:
+        """Take over changed speed and learning rate.
+
+        Raises:
+            ResetNeeded: something else changed too; nothing is taken over.
+        """
+        new = {name: value for name, (_, value) in differences(run.config, config).items()}
+        if others := [name for name in new if name not in CHANGEABLE]:
+            raise ResetNeeded(others)
+        if new:
+            self.call(lambda: run.change(**new))
+
+    def pause(self, run: Run) -> Future:
+        """Pull no further pieces until `train`."""
+
+        def job() -> Run:
+            with self._wake:
+                if run.state in ACTIVE:
+                    self._leave_line(run)
+                    run.state = "paused"
+                    run.version += 1
+            return run
+
+        job()  # at once, and once more behind a `train` that is still to be done
+        return self.call(job)
+
+    def step(self, run: Run, settings: object) -> Future:
+        """Train one step more, and pause there.
+
+        Raises:
+            SettingError: a setting is refused.
+            ResetNeeded: the run is under way and these settings are not its own.
+        """
+        config = _configured(run, settings)
+        self.check(config)
+        fresh = run.is_over
+        if not fresh:
+            self.adjust(run, config)
+
+        def job() -> Run:
+            if fresh and run.is_over:  # or somebody pressed twice
+                run.interrupt()
+                run.replace_trainer(Trainer(config, self.device))
+            self._leave_line(run)
+            run.state, run.steps_wanted = "paused", run.steps_wanted + 1
+            run.version += 1
+            return run
+
+        return self.call(job)
+
+    def stop(self, run: Run, reason: str = "") -> Future:
+        """End a run's computing after the piece under way; its last state stays."""
+
+        def end() -> None:
+            with self._wake:
+                if run.state in ACTIVE or run.state == "paused":
+                    self._leave_line(run)
+                    run.state, run.reason, run.steps_wanted = "stopped", reason, 0
+                    run.version += 1
+
+        def job() -> None:
+            end()
+            run.interrupt()
+
+        end()  # at once, and once more behind a `train` that is still to be done
+        return self.call(job)
+
+    def look(self, run: Run, sample: object) -> None:
+        """Choose the sequence that a run's viewers see.
+
+        Raises:
+            SettingError: a value is out of range.
+        """
+        sample = check_integer("sample", sample, 0, run.view.samples - 1)
+        with self._wake:
+            run.sample, run.drawing = sample, None
+            run.watched_at = time.monotonic()
+            self._call_thread()
+
+    def draw(self, run: Run, pixels: object, angle: object) -> None:
+        """Show a run's viewers a digit that one of them has drawn, instead of a sample.
+
+        Raises:
+            SettingError: it is no drawing, or the run's scene has no digits.
+        """
+        if not run.config.scene.look.drawable:
+            raise SettingError("drawing", "a digit", "needs digits")
+        drawing = make_drawing(pixels, angle)
+        with self._wake:
+            run.drawing = drawing
+            run.watched_at = time.monotonic()
+            self._call_thread()
+
+    def watch(self, run: Run) -> None:
+        """Say that somebody is looking; the run's pictures are drawn and it is kept."""
+        with self._wake:
+            if time.monotonic() - run.watched_at > WATCHED_SECONDS:
+                self._call_thread()
+            run.watched_at = time.monotonic()
+
+    def watched_runs(self) -> int:
+        """Count the runs that somebody looks at."""
+        now = time.monotonic()
+        return sum(now - run.watched_at < WATCHED_SECONDS for run in list(self._runs.values()))
+
+    def working_runs(self) -> int:
+        """Count the runs that share the computing."""
+        return sum(run.wants_work for run in list(self._runs.values()))
+
+    def save(self, run: Run) -> Future:
+        """Make the content of a checkpoint file of the run's last whole step."""
+
+        def job() -> bytes:
+            run.interrupt()
+            trainer = run.trainer
+            return checkpoint_bytes(trainer) if trainer.step else network_bytes(trainer)
+
+        return self.call(job)
+
+    def call(self, job: Callable[[], object]) -> Future:
+        """Do something on the compute thread, between two pieces of work."""
+        future: Future = Future()
+        with self._wake:
+            if self._closing:
+                future.set_exception(RuntimeError("The server is closing."))
+            else:
+                self._jobs.append((future, job))
+            self._call_thread()
+        return future
+
+    def close(self) -> None:
+        """End the compute thread after the piece under way; as a daemon it holds up no exit."""
+        with self._wake:
+            self._closing = True
+            for run in list(self._runs.values()):
+                run.steps_wanted, run.state = 0, "stopped"
+            self._call_thread()
+        self._thread.join(_CLOSE_SECONDS)
+
+    def _call_thread(self) -> None:
+        self._called = True
+        self._wake.notify()
+
+    # The compute thread.
+
+    def _compute(self) -> None:
+        self.slowdown = _measure_slowdown(self.device)
+        while not self._closing:
+            self._called = False
+            self._do_jobs()
+            self._admit()
+            self._retire()
+            working = [run for run in self._runs.values() if run.wants_work]
+            for run in working:
+                self._guard(run, lambda run=run: run.advance(_SLICE_SECONDS))
+                self._learn_speed(run)
+                self._draw(run)
+                self._do_jobs()
+            for run in list(self._runs.values()):
+                self._draw(run)
+            with self._wake:
+                if not (working or self._called or self._line or self._closing):
+                    self._wake.wait(timeout=1.0)
+        self._do_jobs()
+
+    def _learn_speed(self, run: Run) -> None:
+        """Let what steps take here correct what they are thought to take."""
+        if run.step_seconds and run.trainer.last.horizon == run.config.horizon:
+            seen = run.step_seconds / estimate(run.config, run.trainer.precision).step_seconds
+            self.slowdown += 0.05 * (seen - self.slowdown)
+
+    def _do_jobs(self) -> None:
+        while self._jobs:
+            future, job = self._jobs.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(job())
+            except Exception as error:  # belongs to whoever waits for the future
+                future.set_exception(error)
+
+    def _guard(self, run: Run, work: Callable[[], None]) -> None:
+        """Do a run's work; if it breaks, that run fails and the others go on."""
+        try:
+            work()
+        except Exception as error:
+            _log.exception("run failed")
+            self._leave_line(run)
+            run.state, run.steps_wanted = "failed", 0
+            run.reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+            run.version += 1
+
+    def _draw(self, run: Run) -> None:
+        if run.state != "failed" and run.picture_is_due(time.monotonic()):
+            self._guard(run, run.draw_picture)
+
+    def _admit(self) -> None:
+        with self._wake:
+            free = self.limits.active_runs - sum(
+                run.state == "training" for run in self._runs.values()
+            )
+            for _ in range(min(free, len(self._line))):
+                run = self._line.popleft()
+                run.state, run.place = "training", 0
+                run.version += 1
+            for place, run in enumerate(self._line, start=1):
+                if run.place != place:
+                    run.place = place
+                    run.version += 1
+
+    def _retire(self) -> None:
+        """End runs that used up their time or that nobody watches; forget old ones."""
+        now = time.monotonic()
+        for run in list(self._runs.values()):
+            unwatched = now - run.watched_at
+            if run.state in ACTIVE and unwatched > self.limits.unwatched_seconds:
+                self.stop(run, "unwatched")
+            elif run.wants_work and run.trainer.seconds > self.limits.budget_seconds:
+                self.stop(run, "budget")
+            elif unwatched > self.limits.kept_seconds:
+                self._leave_line(run)
+                del self._runs[run.id]
+
+    def _register(self, run: Run) -> Run:
+        if len(self._runs) >= self.limits.kept_runs:
+            now = time.monotonic()
+            unused = [
+                run
+                for run in self._runs.values()
+                if run.state not in ACTIVE
+                and not run.wants_work
+                and now - run.watched_at > WATCHED_SECONDS
+            ]
+            if not unused:
+                raise ServerFull(self.limits.kept_runs)
+            del self._runs[min(unused, key=lambda run: run.watched_at).id]
+        self._runs[run.id] = run
+        return run
+
+    def _stand_in_line(self, run: Run) -> Run:
+        with self._wake:
+            if run.state not in ACTIVE:
+                run.state, run.reason, run.steps_wanted = "waiting", "", 0
+                self._line.append(run)
+                run.version += 1
+        self._admit()
+        return run
+
+    def _leave_line(self, run: Run) -> None:
+        with self._wake:
+            if run in self._line:
+                self._line.remove(run)
+            run.place = 0
+
+
+def _configured(run: Run, settings: object) -> TrainConfig:
+    """Make a configuration of a run's scene."""
+    return configure(settings, default_config(run.config.scene.name))
+
+
+def _measure_slowdown(device: torch.device) -> float:
+    """Time a training step here, over what the reference machine takes for it."""
+    config = default_config("squares")
+    trainer = Trainer(config, device)
+    pieces = trainer.pieces()
+    records = list(islice((record for record in pieces if record), 10))
+    fastest = min(b.seconds - a.seconds for a, b in zip(records[1:], records[2:], strict=False))
+    return fastest / estimate(config, trainer.precision).step_seconds

@@ -1,0 +1,44 @@
+"""What a run's viewers look at: one of the scene's sequences, or a drawing of their own."""
+
+from convlstm.scenes.drawing import Drawing
+from convlstm.scenes.scene import Clip
+from convlstm.training.picture import BaselineScores, Picture, baseline_scores, make_picture
+from convlstm.training.trainer import Trainer
+
+
+class View:
+    """The sequences of a run's scene that viewers look at.
+
+    Args:
+        trainer: a run in that scene.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        config = trainer.config
+        self.samples = config.scene.samples
+        self._scene, self._context_frames = config.scene, config.context_frames
+        self._horizon = max(config.horizon, config.scene.look_ahead)
+        self._newest: tuple[object, Clip, BaselineScores] | None = None
+
+    def draw(self, trainer: Trainer, shown: int | Drawing) -> Picture:
+        """Predict a sequence, or how a drawing moves on, with the network as it is now."""
+        if self._newest is None or self._newest[0] != shown:
+            clip = self._clip(shown)
+            self._newest = shown, clip, baseline_scores(self._scene, clip, self._context_frames)
+        _, clip, baselines = self._newest
+        is_drawing = isinstance(shown, Drawing)
+        frames = self._context_frames + self._horizon
+        return make_picture(
+            "drawing" if is_drawing else f"sample {shown + 1}",
+            self._scene,
+            clip,
+            self._context_frames,
+            lambda context, horizon: trainer.predict(context.to(trainer.device), horizon),
+            times=None if is_drawing else self._scene.times(shown, self._context_frames, frames),
+            baselines=baselines,
+        )
+
+    def _clip(self, shown: int | Drawing) -> Clip:
+        if isinstance(shown, Drawing):
+            return self._scene.drawn(shown, self._context_frames + self._horizon)
+        return self._scene.shown(shown, self._context_frames, self._horizon)

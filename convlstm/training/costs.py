@@ -1,0 +1,219 @@
+"""What a setting costs: arithmetic, seconds and memory, known before a run starts.
+
+Steps are cut into pieces here too, by counted arithmetic and not by the clock, so that a run's
+numbers never depend on how fast or how busy the machine is.
+"""
+
+import functools
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from convlstm.networks import FrameFormat, NetworkConfig, build_network
+from convlstm.training.config import TrainConfig
+from convlstm.training.optimizers import Optimizer
+
+_PIECE_GFLOP = 120  # of a piece of training on a CPU; 0.1 to 0.3 s on two cores
+_PIECE_ELEMENTS = 8e6  # state values updated in a piece
+_GPU_TIMES = 100  # what a GPU does in the same time
+
+# Measured on 2 CPU cores (AVX-512 bf16), forward and backward: a GFLOP of convolution, the gates of
+# a million state values, and drawing and scoring a million pixels of a sequence.
+_SECONDS_PER_GFLOP = {"float32": 0.0022, "bfloat16": 0.0010}
+_SECONDS_PER_MELEMENT = {"float32": 0.0175, "bfloat16": 0.0100}
+_SECONDS_PER_MPIXEL = 0.05
+_SECONDS_PER_CELL_CALL = 0.0004  # launching some forty operations, forward and backward
+_SECONDS_PER_PARAMETER = 4e-9  # reading and writing it and its moments once
+_BYTES_PER_ELEMENT = {"float32": 76, "bfloat16": 44}  # kept for the backward pass
+_MUON_ROUNDS = 5  # of Newton and Schulz, for each matrix and step
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run will take, about.
+
+    Attributes:
+        piece_seconds: the longest stretch of work that cannot be interrupted, s.
+        step_seconds: one training step at the full horizon, s.
+        run_seconds: the whole run if nothing ends it earlier, s.
+        memory_mib: memory for training, MiB.
+    """
+
+    piece_seconds: float
+    step_seconds: float
+    run_seconds: float
+    memory_mib: float
+
+    def slowed(self, slowdown: float) -> "Cost":
+        """Return the cost on a machine that takes so many times the reference machine's time."""
+        return replace(
+            self,
+            piece_seconds=slowdown * self.piece_seconds,
+            step_seconds=slowdown * self.step_seconds,
+            run_seconds=slowdown * self.run_seconds,
+        )
+
+
+class Work(NamedTuple):
+    """What predicting one sequence takes, without gradients."""
+
+    gflop: float  # of convolutions and matrix products
+    elements: float  # values of h
+    cell_calls: float  # a cell's steps
+
+    def plus(self, other: "Work", times: float) -> "Work":
+        """Return the sum with so many times another."""
+        return Work(*(one + times * more for one, more in zip(self, other, strict=True)))
+
+
+def arithmetic(
+    config: NetworkConfig,
+    frames: FrameFormat,
+    size: tuple[int, int],
+    context_frames: int,
+    horizon: int,
+) -> Work:
+    """Count what a network does for one sequence.
+
+    Torch's own counter counts, on the meta device, where nothing is computed. Few frames are
+    enough: each further one costs what the second does.
+
+    Args:
+        config: of the network.
+        frames: what the frames are like.
+        size: H and W, px.
+        context_frames: frames seen.
+        horizon: frames predicted.
+    """
+    one, context, future = _counted(replace(config, recompute=False), frames, size)
+    return one.plus(context, context_frames - 1).plus(future, horizon - 1)
+
+
+def work_of(config: TrainConfig, horizon: int | None = None) -> Work:
+    """Count what predicting one sequence of a run takes, at its whole horizon or another."""
+    scene = config.scene
+    return arithmetic(
+        config.network, scene.frames, scene.size, config.context_frames, horizon or config.horizon
+    )
+
+
+@functools.lru_cache(1024)
+def _counted(
+    config: NetworkConfig, frames: FrameFormat, size: tuple[int, int]
+) -> tuple[Work, Work, Work]:
+    """Count one frame of context and of horizon; what a further one adds of either."""
+    network = build_network(config, frames, device="meta")
+
+    def count(context_frames: int, horizon: int) -> Work:
+        context = torch.zeros(1, context_frames, frames.channels, *size, device="meta")
+        with torch.no_grad(), FlopCounterMode(display=False) as flops, _Elements() as elements:
+            network(context, horizon)
+        return Work(flops.get_total_flops() / 1e9, elements.count, elements.calls)
+
+    one = count(1, 1)  # of which the first frame finds no state: every further one does
+    return one, count(2, 1).plus(one, -1), count(1, 2).plus(one, -1)
+
+
+class _Elements(TorchDispatchMode):
+    """Counts the values of h: a cell takes two tanh of each, and nothing else takes any."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count, self.calls = 0.0, 0.0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+        result = function(*args, **(kwargs or {}))
+        if function is torch.ops.aten.tanh.default:
+            self.count += result.numel() / 2
+            self.calls += 0.5
+        return result
+
+
+def training_chunk(config: TrainConfig, device: torch.device | str = "cpu") -> int:
+    """Return how many sequences one piece of a training step holds."""
+    return max(1, min(config.batch_size, int(_sequences_in_a_piece(config, device))))
+
+
+def evaluation_chunk(config: TrainConfig, device: torch.device | str = "cpu") -> int:
+    """Return how many sequences one piece of an evaluation holds."""
+    # A third of a training step's work; four times as much over mirrored sequences.
+    pieces = 3 * _sequences_in_a_piece(config, device) / (4 if config.augmented else 1)
+    return max(1, min(16, int(pieces)))
+
+
+def _sequences_in_a_piece(config: TrainConfig, device: torch.device | str) -> float:
+    """Count the sequences that may be trained on in one piece."""
+    work = work_of(config)
+    limit = min(_PIECE_GFLOP / (3 * work.gflop), _PIECE_ELEMENTS / work.elements)
+    return limit if torch.device(device).type == "cpu" else _GPU_TIMES * limit
+
+
+def estimate(config: TrainConfig, precision: str) -> Cost:
+    """Estimate what a run takes on the reference machine.
+
+    Args:
+        config: the run.
+        precision: "float32", "bfloat16" or "float16", resolved for the device.
+    """
+    # No CPU is faster with float16.
+    precision = "bfloat16" if precision == "bfloat16" else "float32"
+    network, parameters, muon_gflop = config.network, *_parameters(config)
+    again = 4 / 3 if network.recompute else 1
+
+    def step_seconds(sequences: int, horizon: int) -> float:
+        work = work_of(config, horizon)
+        seconds = sequences * _sequence_seconds(config, work, precision, horizon)
+        return again * (seconds + _SECONDS_PER_CELL_CALL * work.cell_calls)
+
+    work = work_of(config)
+    chunk = training_chunk(config)
+    chunks = -(-config.batch_size // chunk)
+    update = _SECONDS_PER_PARAMETER * parameters + _SECONDS_PER_GFLOP["bfloat16"] * muon_gflop
+    piece, step = step_seconds(chunk, config.horizon), 0.0
+    # The curriculum's short horizons come first; ten points of it are enough.
+    horizons = [config.horizon_at((tenth + 0.5) / 10) for tenth in range(10)]
+    for horizon in horizons:
+        step += (chunks * step_seconds(config.batch_size / chunks, horizon) + update) / 10
+    evaluated = _sequence_seconds(config, work, precision, config.horizon) / 3
+    evaluated *= 4 if config.augmented else 1
+    evaluations = config.total_steps // config.evaluate_every + 1
+    seconds = config.total_steps * step
+    seconds += evaluations * config.scene.validation_sequences * evaluated
+    if config.max_minutes:
+        seconds = 60 * config.max_minutes
+    kept = 2 / 7 if network.recompute else 1  # of the tensors that wait for the backward pass
+    memory = kept * chunk * work.elements * _BYTES_PER_ELEMENT[precision]
+    # The weights, the best ones, the gradient and its moments; perhaps an average.
+    memory += 4 * (6 if config.ema else 5) * parameters
+    whole_step = chunks * step_seconds(config.batch_size / chunks, config.horizon) + update
+    return Cost(max(piece, update), whole_step, seconds, memory / 2**20)
+
+
+def _sequence_seconds(config: TrainConfig, work: Work, precision: str, horizon: int) -> float:
+    """Return what one sequence adds to a training step, in s."""
+    # The backward pass takes two forward ones.
+    seconds = _SECONDS_PER_GFLOP[precision] * 3 * work.gflop
+    seconds += _SECONDS_PER_MELEMENT[precision] * work.elements / 1e6
+    height, width = config.scene.size
+    pixels = config.scene.frames.channels * height * width * (config.context_frames + horizon)
+    return seconds + _SECONDS_PER_MPIXEL * pixels / 1e6
+
+
+def _parameters(config: TrainConfig) -> tuple[int, float]:
+    """Count a network's parameters, and the arithmetic of Muon's update in GFLOP."""
+    return _counted_parameters(config.network, config.scene.frames, config.optimizer)
+
+
+@functools.lru_cache(1024)
+def _counted_parameters(
+    config: NetworkConfig, frames: FrameFormat, optimizer: str
+) -> tuple[int, float]:
+    network = build_network(config, frames, device="meta")
+    flop = 0
+    for matrix in Optimizer.kernels(network).values() if optimizer == "muon" else ():
+        short, long = sorted((len(matrix), matrix[0].numel()))
+        flop += _MUON_ROUNDS * (4 * short**2 * long + 2 * short**3)
+    return sum(parameter.numel() for parameter in network.parameters()), flop / 1e9

@@ -1,0 +1,96 @@
+"""One sequence, its continuation, and what a network makes of it, as a person looks at it.
+
+Axes: T time (frames), H height (px), W width (px). Values in [0, 1].
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convlstm.scenes.scene import Clip, Scene
+from convlstm.training.metrics import Scores
+from convlstm.training.validation import scene_scores
+
+# By name, the scores of a scene's baselines for each lead time from 1.
+BaselineScores = dict[str, list[Scores]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A sequence and its prediction; of the scene's first channel.
+
+    Attributes:
+        name: what the sequence is called.
+        context: frames seen, (T, H, W).
+        truth: frames that followed, (horizon, H, W).
+        predicted: the network's, likewise, on its own output after the first.
+        known: where there was something to see, bool, (T + horizon, H, W); None for everywhere.
+        times: when the frames were, or None.
+        scores: of the network, for each lead time from 1.
+        baselines: of the predictors that learnt nothing, likewise, by name.
+    """
+
+    name: str
+    context: np.ndarray
+    truth: np.ndarray
+    predicted: np.ndarray
+    known: np.ndarray | None
+    times: tuple[str, ...] | None
+    scores: list[Scores]
+    baselines: BaselineScores
+
+
+def make_picture(
+    name: str,
+    scene: Scene,
+    clip: Clip,
+    context_frames: int,
+    predict: Callable[[Tensor, int], Tensor],
+    *,
+    times: list[str] | None = None,
+    baselines: BaselineScores | None = None,
+) -> Picture:
+    """Predict one sequence.
+
+    Args:
+        name: what it is called.
+        scene: whose sequence it is.
+        clip: the sequence, with B of 1.
+        context_frames: how many of its frames are seen.
+        predict: continues a context, (1, T, C, H, W), by so many frames.
+        times: when its frames were, where they were somewhere.
+        baselines: their scores, where they are known by now.
+    """
+    context, truth, valid = clip.split(context_frames)
+    predicted = predict(context, truth.shape[1]).to(truth.device)
+    scores = _by_lead_time(scene, predicted, truth, valid)
+    if baselines is None:
+        baselines = baseline_scores(scene, clip, context_frames)
+    images = (_images(part) for part in (context, truth, predicted))
+    known = None if clip.valid is None else _images(clip.valid)
+    return Picture(name, *images, known, times and tuple(times), scores, baselines)
+
+
+def baseline_scores(scene: Scene, clip: Clip, context_frames: int) -> BaselineScores:
+    """Score what the scene's baselines make of one sequence."""
+    context, truth, valid = clip.split(context_frames)
+    return {
+        name: _by_lead_time(scene, scene.baseline(name, context, truth), truth, valid)
+        for name in scene.baselines
+    }
+
+
+def _by_lead_time(
+    scene: Scene, predicted: Tensor, truth: Tensor, valid: Tensor | None
+) -> list[Scores]:
+    table = scene_scores(scene, predicted, truth, valid)[0]
+    return [Scores(*row) for row in table.tolist()]
+
+
+def _images(frames: Tensor) -> np.ndarray:
+    """Turn frames, (1, T, C, H, W) on any device, into an array (T, H, W) of the first channel."""
+    images = frames[0, :, 0]
+    return (images if images.dtype == torch.bool else images.float()).cpu().numpy()

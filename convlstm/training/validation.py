@@ -1,0 +1,103 @@
+"""The validation set: sequences that no training sees, and what trivial predictors score on them.
+
+Axes: B batch, T time (frames), C channels, H height (px), W width (px). Values in [0, 1].
+"""
+
+from collections.abc import Callable, Generator
+
+import torch
+from torch import Tensor
+
+from convlstm.pieces import Clock
+from convlstm.scenes.scene import Clip, Scene, lossless_bytes
+from convlstm.training.metrics import Evaluation, frame_scores, mean_of
+
+_NEARLY = 1e-6  # how near to 0 and 1 a prediction may come where its logit is asked for
+
+# A loss of a head's values, the frames made of them, and the truth.
+Criterion = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def scene_scores(scene: Scene, predicted: Tensor, truth: Tensor, valid: Tensor | None) -> Tensor:
+    """Return `frame_scores`, (B, T, 5), of the channels that a scene's scores are of."""
+    scored = scene.scored
+    known = None if valid is None else valid[:, :, scored]
+    return frame_scores(predicted[:, :, scored], truth[:, :, scored], known)
+
+
+class Validation:
+    """A scene's validation set.
+
+    Args:
+        scene: what the sequences show.
+        context_frames: frames seen.
+        horizon: frames predicted.
+        device: where predictions are made.
+    """
+
+    def __init__(
+        self, scene: Scene, context_frames: int, horizon: int, device: torch.device
+    ) -> None:
+        self._scene, self._context_frames, self._device = scene, context_frames, device
+        clip = scene.validation(context_frames, horizon)
+        same = clip.observed is clip.clean
+        clean = lossless_bytes(clip.clean)
+        self._clean = clip.clean if clean is None else clean
+        self._observed = self._clean if same else clip.observed
+        self._valid = clip.valid
+        self._trivial: dict[int, dict[str, Tensor]] = {}  # their scores, by first sequence
+
+    def __len__(self) -> int:
+        return len(self._clean)
+
+    def score(
+        self,
+        predict: Callable[[Tensor], Tensor],
+        criterion: Criterion,
+        at_once: int,
+        clock: Clock,
+    ) -> Generator[None, None, tuple[float, Evaluation]]:
+        """Score a predictor, and beside it the scene's baselines.
+
+        Args:
+            predict: turns context, (B, T, C, H, W), into the frames that follow.
+            criterion: the loss to report, too.
+            at_once: sequences in a piece of the work.
+            clock: counts the computing time.
+
+        Yields:
+            None between two pieces of the work.
+
+        Returns:
+            The mean loss, and the scores.
+        """
+        scene, loss, brightest, scores = self._scene, 0.0, 0.0, []
+        for start in range(0, len(self), at_once):
+            clip = self._part(slice(start, start + at_once))
+            context, truth, valid = clip.split(self._context_frames)
+            predicted = predict(context)
+            judged = predicted if valid is None else torch.where(valid, predicted, truth)
+            share = len(truth) / len(self)
+            loss += criterion(judged.logit(_NEARLY), judged, truth).item() * share
+            brightest = max(brightest, predicted.max().item())
+            scores.append(scene_scores(scene, predicted, truth, valid))
+            if start not in self._trivial:
+                self._trivial[start] = {
+                    name: scene_scores(scene, scene.baseline(name, context, truth), truth, valid)
+                    for name in scene.baselines
+                }
+            yield from clock.interruption()
+        baselines = {
+            name: mean_of(torch.cat([part[name] for part in self._trivial.values()]))
+            for name in scene.baselines
+        }
+        return loss, Evaluation(mean_of(torch.cat(scores)), baselines, brightest)
+
+    def _part(self, sequences: slice) -> Clip:
+        clean, observed = self._clean[sequences], self._observed[sequences]
+        if clean.dtype == torch.uint8:
+            is_same = self._observed is self._clean
+            clean = clean.float() / 255
+            observed = clean if is_same else observed
+        valid = None if self._valid is None else self._valid[sequences]
+        return Clip(observed, clean, valid).to(self._device)

@@ -1,0 +1,33 @@
+// Sprites into frames: {grey, missing}, a grey value a pixel and, where a point was not measured, a 1.
+import { make } from "./dom.js";
+
+// Unpack a PNG in base64 that holds frames of one size, one below the other.
+export async function unpackSprites(sprites, width, height) {
+  const image = new Image();
+  image.src = `data:image/png;base64,${sprites}`;
+  await image.decode();
+  const context = Object.assign(make("canvas"), { width, height: image.height }).getContext("2d", { willReadFrequently: true });
+  context.drawImage(image, 0, 0);
+  const rgba = context.getImageData(0, 0, width, image.height).data;
+  return Array.from({ length: image.height / height }, (_, n) => oneFrame(rgba, 4 * n * width * height, width * height));
+}
+
+function oneFrame(rgba, start, length) {
+  const grey = new Uint8ClampedArray(length), missing = new Uint8Array(length);
+  for (let i = 0; i < length; i += 1) {
+    grey[i] = rgba[start + 4 * i];
+    missing[i] = rgba[start + 4 * i + 3] < 128 ? 1 : 0;
+  }
+  return { grey, missing };
+}
+
+// A picture's frames: those seen, the true ones that follow, and the prediction of them.
+export async function unpackPicture(picture) {
+  const { context, horizon } = picture, all = await unpackSprites(picture.sprites, picture.width, picture.height);
+  return { picture, seen: all.slice(0, context), truth: all.slice(context, context + horizon), prediction: all.slice(context + horizon) };
+}
+
+// The frames of a moment, `lead` frames after the last one seen; what was seen is not predicted.
+export function framesAt({ seen, truth, prediction }, lead) {
+  return lead > 0 ? { truth: truth[lead - 1], prediction: prediction[lead - 1] } : { truth: seen.at(lead - 1), prediction: null };
+}

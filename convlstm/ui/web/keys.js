@@ -1,0 +1,30 @@
+// The keyboard: keys that do what buttons do. Letters can be switched off, for those whose voice or
+// hand presses them unasked (WCAG 2.1.4).
+import { $ } from "./dom.js";
+import { recall, remember } from "./memory.js";
+import { isTraining } from "./runs.js";
+import { here } from "./scenes.js";
+
+const LETTERS = { s: "step", r: "reset" };
+const OTHERS = { ArrowLeft: "previous", ArrowRight: "next", Escape: "leave-projector" };
+
+export const lettersAreOn = () => recall("letters") !== "off";
+
+export function showLetters() {
+  $("[data-do=letters]").checked = lettersAreOn();
+}
+
+export function switchLetters(on) {
+  remember("letters", on ? "on" : "off");
+}
+
+// The name of the action that a key asks for, or undefined.
+export function actionOf(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || $("dialog[open]")) return undefined;
+  if (event.key === "Escape") return OTHERS.Escape;
+  const control = event.target.closest?.("input, select, textarea, button, summary, a");
+  const isFree = !control || (control.tagName === "BUTTON" && event.key !== " " && event.key !== "Enter");
+  if (!isFree) return undefined;
+  if (event.key === " ") return isTraining(here.snapshot) ? "pause" : "train";
+  return (lettersAreOn() ? LETTERS[event.key] : undefined) ?? OTHERS[event.key];
+}

@@ -1,0 +1,27 @@
+// A notice: something refused, something found, or a change that waits for a reset.
+import { $, setText } from "./dom.js";
+import { here } from "./scenes.js";
+import { isWorded, text } from "./words.js";
+
+const FACTS = ["opened", "restarted"];
+
+export function showNotice(next, scene = here) {
+  scene.notice = next;
+  if (scene !== here) return;
+  $(".notice").hidden = !next;
+  if (!next) return;
+  $(".notice").dataset.kind = FACTS.includes(next.key) ? "fact" : "refusal";
+  setText($(".notice-text"), wordNotice(next));
+}
+
+const settingName = (name) => (isWorded(`name ${name}`) ? text(`name ${name}`) : name);
+
+export function wordNotice(notice) {
+  if (notice.key === "refused") {
+    if (!isWorded(`rule ${notice.rule}`)) return notice.text ?? "";
+    const rule = text(`rule ${notice.rule}`, notice.details);
+    return text("refused", { name: settingName(notice.name), value: String(notice.value), rule });
+  }
+  if (notice.key === "reset") return text("notice reset", { names: notice.names.map(settingName).join(text("comma")) });
+  return text(`notice ${notice.key}`, { text: notice.text ?? "" });
+}

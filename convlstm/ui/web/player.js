@@ -1,0 +1,101 @@
+// The player: truth, prediction and error of one moment, larger; a scrubber over all moments.
+import { $, fillSlider, setText, tell } from "./dom.js";
+import { framesAt } from "./frames.js";
+import { errorNumber, moment, ratio, withUnit } from "./numbers.js";
+import { closeUpWindow, paint } from "./paint.js";
+import { here } from "./scenes.js";
+import { text } from "./words.js";
+
+const FRAME_TIME = 200; // ms
+let lead = 1; // frames after the last one seen; 0 and less were seen
+let isClose = false;
+let playing = 0, opened = false; // opened: the sequence plays by itself only once
+
+const limit = ({ picture }) => Math.max(1 - picture.context, Math.min(picture.horizon, lead));
+
+// Draw the moment on show; returns it.
+export function drawPlayer(frames, stage, room) {
+  const { picture } = frames, now = limit(frames);
+  const { truth, prediction } = framesAt(frames, now), seen = now < 1;
+  const window = isClose && stage.closeUp ? closeUpWindow(truth, picture) : null;
+  const options = { picture, stage, room, window, lines: true };
+  paint($(".view.truth canvas"), truth, options);
+  paint($(".view.prediction canvas"), prediction, options);
+  paint($(".view.error canvas"), prediction, { ...options, truth });
+  for (const name of ["prediction", "error"]) $(`.view.${name}`).classList.toggle("seen", seen);
+
+  const time = picture.times?.[picture.context + now - 1], score = seen ? null : picture.scores[now - 1];
+  const when = seen ? `${moment(now)}${text("comma")}${text("seen")}` : moment(now);
+  const error = score ? `${stage.error.kind.toUpperCase()} ${withUnit(errorNumber(score.error, stage.error), stage.error.unit)}` : "";
+  setText($(".when"), time ?? when);
+  setText($(".frame-ssim"), score ? `SSIM ${ratio(score.ssim)}` : "");
+  setText($(".frame-error"), error);
+  $(".frame-ssim").title = score ? baselinesOf((name) => ratio(picture.baselines[name][now - 1].ssim), stage) : "";
+  $(".frame-error").title = score ? baselinesOf((name) => errorNumber(picture.baselines[name][now - 1].error, stage.error), stage) : "";
+  const label = (name, ...more) => $(`.view.${name} canvas`).setAttribute("aria-label", [text(`row ${name}`), when, time, ...more].filter(Boolean).join(text("comma")));
+  label("truth");
+  label("prediction", score && `SSIM ${ratio(score.ssim)}`);
+  label("error", error);
+
+  const scrubber = $("[data-do=scrub]"), words = [when, time].filter(Boolean).join(" · ");
+  Object.assign(scrubber, { min: 1 - picture.context, max: picture.horizon, value: now });
+  fillSlider(scrubber);
+  scrubber.setAttribute("aria-valuetext", words);
+  setText($(".moment"), words);
+  return now;
+}
+
+function baselinesOf(write, { baselines }) {
+  return baselines.map((name) => `${text(`baseline ${name}`)} ${write(name)}`).join(text("comma"));
+}
+
+// Somebody goes to a moment: whatever plays, rests.
+export function goToMoment(to) {
+  stop();
+  lead = to;
+  tell("drawn");
+}
+
+export function toggleCloseUp(button) {
+  isClose = !isClose;
+  button.setAttribute("aria-pressed", String(isClose));
+  tell("drawn");
+}
+
+export function togglePlaying() {
+  if (playing) stop();
+  else play(() => (limit(here.frames) >= here.frames.picture.horizon ? 1 - here.frames.picture.context : limit(here.frames) + 1));
+}
+
+// The first sequence plays once from its beginning, and rests on its last frame.
+export function playOnce() {
+  if (opened) return;
+  opened = true;
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+  lead = 1 - here.frames.picture.context;
+  play(() => {
+    if (lead >= here.frames.picture.horizon) stop();
+    return Math.min(lead + 1, here.frames.picture.horizon);
+  });
+}
+
+function play(next) {
+  playing = setInterval(() => {
+    if (!here.frames) return;
+    lead = next();
+    tell("drawn");
+  }, FRAME_TIME);
+  showPlaying();
+}
+
+function stop() {
+  clearInterval(playing);
+  playing = 0;
+  showPlaying();
+}
+
+function showPlaying() {
+  const button = $("[data-do=animate]");
+  button.setAttribute("aria-pressed", String(Boolean(playing)));
+  setText($(".glyph", button), playing ? "❚❚" : "▶");
+}

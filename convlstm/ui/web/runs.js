@@ -1,0 +1,93 @@
+// A scene's run on the server: found again, followed, told what to do.
+import { tell } from "./dom.js";
+import { remember } from "./memory.js";
+import { showNotice } from "./notices.js";
+import { here, scenes } from "./scenes.js";
+import { ask, follow } from "./server.js";
+
+const SILENCE = 7000, PATIENCE = 3000; // ms: a stream is missed; it is asked for again
+const UNDER_WAY = ["training", "waiting", "paused"];
+
+export const isTraining = (snapshot) => ["training", "waiting"].includes(snapshot?.state);
+
+// Find a scene's run again, or open one; a link's query brings settings.
+export async function attach(scene, query = null) {
+  const first = !scene.settled;
+  scene.attaching = true;
+  const reply = await ask("attach", { run: scene.run, query, scene: scene.name });
+  scene.attaching = false;
+  scene.heard = Date.now(); // without a run it is asked for again
+  if (reply.run) {
+    scene.run = reply.run;
+    scene.settled = true;
+    remember(`run-${scene.name}`, scene.run);
+    if (first || reply.notice?.key === "restarted") {
+      Object.assign(scene.settings, reply.settings);
+      tell("settled", scene);
+    }
+    follow(scene.run);
+  }
+  if (reply.notice) showNotice(reply.notice, scene);
+}
+
+// What the server says of a run.
+export function receive(value) {
+  const scene = [...scenes.values()].find(({ run }) => run && run === value?.run);
+  if (!scene) return;
+  scene.heard = Date.now();
+  if (value.notice?.key === "lost") {
+    attach(scene);
+    return;
+  }
+  if (scene.notice?.key === "offline") showNotice(null, scene);
+  scene.snapshot = value;
+  tell("snapshot", scene);
+}
+
+// A stream that fell silent (sleeping laptop, lost network, server gone) is asked for again.
+export function listenForSilence() {
+  setInterval(() => {
+    for (const scene of scenes.values()) {
+      if (!scene.heard || scene.attaching || Date.now() - scene.heard <= SILENCE) continue;
+      scene.heard = Date.now() - SILENCE + PATIENCE;
+      attach(scene);
+    }
+  }, 1000);
+}
+
+// A question about a scene's run; asked before there was one, it waits.
+export async function askRun(name, payload, scene = here) {
+  await scene.attached;
+  const reply = await ask(name, { run: scene.run, ...payload });
+  if (reply.notice?.key === "lost") {
+    await attach(scene);
+    return null;
+  }
+  return reply;
+}
+
+export async function act(action) {
+  const scene = here;
+  const reply = await askRun("act", { action, settings: scene.settings }, scene);
+  if (reply) showNotice(reply.notice ?? null, scene);
+}
+
+// Speed and learning rate of a run under way change at once; anything else asks for a reset.
+export function announceSettings() {
+  const { snapshot, notice } = here;
+  if (snapshot && !snapshot.shipped && UNDER_WAY.includes(snapshot.state)) act("change");
+  else if (["refused", "reset"].includes(notice?.key)) showNotice(null);
+}
+
+let looking = 0;
+export function turnSample(by) {
+  const picture = here.snapshot?.picture;
+  if (!picture) return;
+  const sample = ((picture.sample ?? 0) + by + picture.samples) % picture.samples;
+  const scene = here;
+  clearTimeout(looking);
+  looking = setTimeout(async () => {
+    const reply = await askRun("look", { sample }, scene);
+    if (reply?.notice) showNotice(reply.notice, scene);
+  }, 60);
+}

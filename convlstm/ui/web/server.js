@@ -1,0 +1,18 @@
+// Questions to the server. Each comes back with an object; a dead line, as a notice.
+let gradio = null;
+
+export function useServer(given) {
+  gradio = given;
+}
+
+export async function ask(name, payload) {
+  const offline = { notice: { key: "offline" } };
+  try {
+    return (await gradio.server[name](payload)) ?? offline; // Gradio's client answers a dead line with nothing
+  } catch {
+    return offline;
+  }
+}
+
+export const send = (file) => gradio.upload(file);
+export const follow = (run) => gradio.trigger("follow", { run });

@@ -1,0 +1,39 @@
+// The line that says what the run does, the transport's buttons, and advice where there is some.
+import { $, root, setText } from "./dom.js";
+import { count, duration } from "./numbers.js";
+import { isTraining } from "./runs.js";
+import { isWorded, text } from "./words.js";
+
+const BLACK_STEPS = 30; // before that every network is black
+const ADVISED = ["diverged", "failed"];
+
+export function showStatus(snapshot) {
+  const state = !snapshot ? "connecting" : snapshot.shipped ? "shipped" : snapshot.state;
+  const active = isTraining(snapshot), paused = snapshot?.state === "paused";
+  root.dataset.state = state;
+  $("[data-do=train]").hidden = active;
+  $("[data-do=pause]").hidden = !active;
+  $("[data-do=stop]").disabled = !active && !paused;
+  setText($("[data-do=train] .word"), text(paused ? "continue" : "train"));
+  setText($(".status-text"), snapshot ? statusWords(snapshot, state) : text("connecting"));
+  // A screen reader hears the states, not eight times a second the numbers.
+  setText($(".status-heard"), snapshot ? text(`state ${state}`, { place: snapshot.place }) : text("connecting"));
+  setText($(".advice"), snapshot ? adviceOn(snapshot) : "");
+  setText($(".about"), snapshot ? text("about", { parameters: count(snapshot.parameters), sequences: count(snapshot.sequences) }) : "");
+}
+
+function statusWords(snapshot, state) {
+  const { epoch, epochs, horizon, horizonEnd, stepMs, left, device, reason } = snapshot, training = snapshot.state === "training";
+  const parts = [text(`state ${state}`, { place: snapshot.place })];
+  if (!snapshot.shipped) parts.push(text("epoch", { n: epoch, of: epochs }));
+  if (training && horizon < horizonEnd) parts.push(text("horizon now", { n: horizon, of: horizonEnd }));
+  if (training && stepMs) parts.push(text("a step", { ms: stepMs }), text("left", { time: duration(left) }));
+  parts.push(device === "CUDA" ? "GPU" : device);
+  if (isWorded(`reason ${reason}`)) parts.push(text(`reason ${reason}`));
+  return parts.join(" · ");
+}
+
+function adviceOn({ state, reason, step, scores }) {
+  if (ADVISED.includes(state)) return text(`advice ${state}`, { reason: reason ?? "" });
+  return scores?.isBlack && step >= BLACK_STEPS ? text("advice black") : "";
+}

@@ -1,0 +1,31 @@
+// Four numbers, each above both of its baselines; green only where it beats the better one.
+import { $, make, setText } from "./dom.js";
+import { decibels, errorNumber, percent, ratio, unitOf } from "./numbers.js";
+import { beats, scoresOf, skillOf } from "./scores.js";
+import { text } from "./words.js";
+
+export function showTiles(snapshot) {
+  const { stage } = snapshot, scores = scoresOf(snapshot);
+  setText($(".scores-subtitle"), text(scores ? `scores ${scores.of}` : "scores none"));
+  setText($("[data-tile=error] h3"), text(`error ${stage.error.kind}`));
+  const names = stage.baselines.map((name) => text(`baseline ${name}`));
+  const error = (value) => errorNumber(value, stage.error);
+  const skill = (value) => skillOf(value.error, scores.baselines[0].error, stage.error);
+  showTile("error", names, scores, ({ error: value }) => value, error, true);
+  setText($("[data-tile=error] .unit"), scores ? unitOf(stage.error.unit) : "");
+  showTile("ssim", names, scores, ({ ssim }) => ssim, ratio);
+  showTile("skill", names, scores, (value) => (value === scores.model ? scores.skill : skill(value)), percent);
+  showTile("psnr", names, scores, ({ psnr }) => psnr, decibels);
+}
+
+function showTile(name, names, scores, valueOf, write, lowerIsBetter = false) {
+  const tile = $(`[data-tile=${name}]`), list = $("dl", tile);
+  setText($("[data-score]", tile), scores ? write(valueOf(scores.model)) : "–");
+  const baselines = scores ? scores.baselines.map(valueOf) : [];
+  tile.classList.toggle("good", baselines.length > 0 && beats(valueOf(scores.model), baselines, lowerIsBetter));
+  if (list.children.length !== names.length) list.replaceChildren(...names.map(() => make("div", {}, make("dt"), make("dd"))));
+  names.forEach((baseline, n) => {
+    setText($("dt", list.children[n]), baseline);
+    setText($("dd", list.children[n]), scores ? write(baselines[n]) : "–");
+  });
+}
