@@ -1,10 +1,9 @@
-"""The convolutional LSTM: a cell, and a layer used like `nn.LSTM`.
+"""The convolutional LSTM as a layer, used like `nn.LSTM`.
 
 Axes: B batch, T time (frames), C channels, H height (px), W width (px). A state is (h, c), each
 (B, hidden_channels, H, W); a list with one state for each layer and direction is `states`.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -12,132 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convlstm.layer.recurrence import Scanner, State, Weights, step
+from convlstm.layer.cell import ConvLSTMCell, check_positive, describe, has_hooks
+from convlstm.layer.recurrence import Scanner, State, repeat
 
-
-class ConvLSTMCell(nn.Module):
-    """One step in time of a convolutional LSTM.
-
-    With * a convolution and . a product of elements:
-
-        i = sigmoid(Wxi * x + Whi * h + bi)      g = tanh(Wxg * x + Whg * h + bg)
-        f = sigmoid(Wxf * x + Whf * h + bf)      c' = f . c + i . g
-        o = sigmoid(Wxo * x + Who * h + bo)      h' = o . tanh(c')
-
-    A peephole adds pi . c to i, pf . c to f and po . c' to o before the sigmoid.
-
-    Args:
-        in_channels: channels of the input frame.
-        hidden_channels: channels of h and of c.
-        kernel_size: side of the square kernel in px, odd.
-        bias: whether the gates have a bias.
-        peephole: whether the gates see c, with one weight for each gate and channel.
-        forget_bias: initial bias of the forget gate; needs `bias` unless it is 0.
-        device: where the parameters are made.
-        dtype: their type.
-
-    Raises:
-        ValueError: a size is not positive, the kernel is even, or forget_bias has no bias.
-
-    Source: Shi et al. 2015 (arXiv:1506.04214); the peephole weighs channels, not pixels, so that
-    one model runs at any H and W.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        hidden_channels: int,
-        kernel_size: int = 3,
-        *,
-        bias: bool = True,
-        peephole: bool = False,
-        forget_bias: float = 0.0,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        check_positive("in_channels", in_channels)
-        check_positive("hidden_channels", hidden_channels)
-        check_positive("kernel_size", kernel_size)
-        if kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size is {kernel_size}: must be odd, to keep H and W.")
-        if forget_bias and not bias:
-            raise ValueError(f"forget_bias is {forget_bias}: must be 0 where bias is False.")
-        self.in_channels = in_channels
-        self.hidden_channels = hidden_channels
-        self.kernel_size = kernel_size
-        self.forget_bias = forget_bias
-        # One convolution for the four gates, packed i, f, g, o as in nn.LSTM.
-        self.gates = nn.Conv2d(
-            in_channels + hidden_channels,
-            4 * hidden_channels,
-            kernel_size,
-            padding=kernel_size // 2,
-            bias=bias,
-            device=device,
-            dtype=dtype,
-        )
-        if peephole:
-            shape = (3, hidden_channels, 1, 1)  # for i, f and o
-            self.peephole = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-        else:
-            self.register_parameter("peephole", None)
-        self.reset_parameters()
-
-    @torch.no_grad()
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw new weights: uniform within 1/sqrt(fan in), as `nn.Conv2d` and `nn.LSTM` do."""
-        bound = 1 / math.sqrt(self.gates.weight[0].numel())
-        self.gates.weight.uniform_(-bound, bound, generator=generator)
-        if self.gates.bias is not None:
-            self.gates.bias.uniform_(-bound, bound, generator=generator)
-            if self.forget_bias:
-                self.gates.bias[self.hidden_channels : 2 * self.hidden_channels] = self.forget_bias
-        if self.peephole is not None:
-            bound = 1 / math.sqrt(self.hidden_channels)
-            self.peephole.uniform_(-bound, bound, generator=generator)
-
-    def forward(self, x: Tensor, state: State | None = None) -> State:
-        """Advance the state by one frame.
-
-        Args:
-            x: input frame, (B, in_channels, H, W).
-            state: previous (h, c), each (B, hidden_channels, H, W); None means zeros.
-
-        Returns:
-            The next (h, c), same shapes. h lies in (-1, 1); c is unbounded.
-
-        Raises:
-            ValueError: x or the state has another shape.
-        """
-        self.check(x, state)
-        return step(x, state, self.weights)
-
-    @property
-    def weights(self) -> Weights:
-        """The parameters, as the functions of `recurrence` take them."""
-        return Weights(self.gates.weight, self.gates.bias, self.peephole)
-
-    def check(self, x: Tensor, state: State | None) -> None:
-        """Refuse a frame or a state that does not fit.
-
-        Raises:
-            ValueError: x or the state has another shape.
-        """
-        if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}: must be (B, in_channels={self.in_channels}, H, W)."
-            )
-        if state is None:
-            return
-        expected = (x.shape[0], self.hidden_channels, *x.shape[2:])
-        for name, tensor in zip("hc", state, strict=True):
-            if tuple(tensor.shape) != expected:
-                raise ValueError(f"{name} has shape {tuple(tensor.shape)}: must be {expected}.")
-
-    def extra_repr(self) -> str:
-        """Name what the printed submodules do not show."""
-        return f"{self.in_channels}, {self.hidden_channels}, kernel_size={self.kernel_size}"
+__all__ = ["ConvLSTM", "ConvLSTMCell", "State", "check_positive"]
 
 
 class ConvLSTM(nn.Module):
@@ -154,12 +31,17 @@ class ConvLSTM(nn.Module):
             of both stand side by side in the channels.
         dropout: probability in [0, 1) of zeroing each element between layers, while training.
         peephole: whether the gates see the cell state.
-        forget_bias: initial bias of the forget gates.
+        forget_bias: initial bias of the forget gates, 0 included; None leaves it as it is drawn.
         residual: whether every layer after the first adds its input to its output.
         recompute: whether training computes the gates again in the backward pass: two tensors are
             kept of a frame instead of seven, for a third more time and the same numbers.
         device: where the parameters are made.
         dtype: their type.
+
+    A cell's hooks fire for every frame, and the layer then calls that cell frame by frame, which is
+    slower. On a CPU in float32, and in bfloat16 where the machine has it, cells without hooks are
+    read by one hand-written scan; `torch.compile`, `torch.export`, `torch.func`, forward-mode
+    differentiation and other devices see plain operations that give the same numbers.
 
     Raises:
         ValueError: an option has a value that could not act, or sizes do not fit together.
@@ -184,7 +66,7 @@ class ConvLSTM(nn.Module):
         bidirectional: bool = False,
         dropout: float = 0.0,
         peephole: bool = False,
-        forget_bias: float = 0.0,
+        forget_bias: float | None = None,
         residual: bool = False,
         recompute: bool = False,
         device: torch.device | str | None = None,
@@ -202,10 +84,15 @@ class ConvLSTM(nn.Module):
         if residual and len(set(hidden)) > 1:
             raise ValueError(f"residual is True: hidden_channels {hidden} must all be equal.")
         self.in_channels = in_channels
+        self.hidden_channels = hidden_channels
+        self.kernel_size = kernel_size
         self.num_layers = num_layers
+        self.bias = bias
         self.batch_first = batch_first
         self.bidirectional = bidirectional
         self.dropout = dropout
+        self.peephole = peephole
+        self.forget_bias = forget_bias
         self.residual = residual
         self.recompute = recompute
         directions = 2 if bidirectional else 1
@@ -245,7 +132,8 @@ class ConvLSTM(nn.Module):
             hidden_channels (twice that if bidirectional); and the last state of each cell.
 
         Raises:
-            ValueError: x is not 5-D, has no frames or other channels, or states do not fit.
+            ValueError: x is not 5-D, has no frames or other channels, states do not fit, or x and
+                states have another type than the weights outside autocast.
         """
         return self.unroll()(x, states)
 
@@ -253,7 +141,7 @@ class ConvLSTM(nn.Module):
         """Return `forward` for several calls with the same weights and one backward pass.
 
         For rollouts, which call frame by frame: on a CPU the weights are made ready once and their
-        gradients added up once, not at every call.
+        gradients added up once, not at every call. It fires no hooks of the layer itself.
         """
         scanners = [Scanner(cell.weights, recompute=self.recompute) for cell in self.cells]
         return partial(self._read, scanners)
@@ -269,7 +157,7 @@ class ConvLSTM(nn.Module):
             expected = f"{axes}, in_channels={self.in_channels}, H, W)"
             raise ValueError(f"x has shape {tuple(x.shape)}: must be {expected}.")
         frames = x.transpose(0, 1) if self.batch_first else x  # (T, B, C, H, W)
-        if not len(frames):
+        if not frames.shape[0]:
             raise ValueError(f"x has shape {tuple(x.shape)}: must hold at least one frame.")
         if states is None:
             states = [None] * len(self.cells)
@@ -280,7 +168,12 @@ class ConvLSTM(nn.Module):
 
         def scan(cell: int, frames: Tensor) -> Tensor:
             self.cells[cell].check(frames[0], states[cell])
-            outputs, state = scanners[cell](frames, states[cell])
+            if has_hooks(self.cells[cell]):
+                outputs, state = repeat(
+                    self.cells[cell], frames, states[cell], recompute=self.recompute
+                )
+            else:
+                outputs, state = scanners[cell](frames, states[cell])
             last_states.append(state)
             return outputs
 
@@ -298,15 +191,20 @@ class ConvLSTM(nn.Module):
             frames = outputs
         return (frames.transpose(0, 1) if self.batch_first else frames), last_states
 
-
-def check_positive(name: str, value: int) -> None:
-    """Refuse a size that is not a whole number of 1 or more.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} is {value!r}: must be a whole number of 1 or more.")
+    def extra_repr(self) -> str:
+        """Name the sizes, and every option that is not as it is by default."""
+        options = {
+            "num_layers": (self.num_layers, 1),
+            "bias": (self.bias, True),
+            "batch_first": (self.batch_first, True),
+            "bidirectional": (self.bidirectional, False),
+            "dropout": (self.dropout, 0.0),
+            "peephole": (self.peephole, False),
+            "forget_bias": (self.forget_bias, None),
+            "residual": (self.residual, False),
+            "recompute": (self.recompute, False),
+        }
+        return describe((self.in_channels, self.hidden_channels, self.kernel_size), options)
 
 
 def _per_layer(name: str, value: int | Sequence[int], num_layers: int) -> list[int]:

@@ -34,7 +34,8 @@ def is_supported(dtype: torch.dtype) -> bool:
 
 def empty_frames(n: int, B: int, C: int, H: int, W: int, dtype: torch.dtype) -> Tensor:
     """Make n frames with nothing in them, (n, B, C, H, W), each channels last."""
-    return torch.empty(n, B, H, W, C, dtype=dtype).permute(0, 1, 4, 2, 3)
+    frames = torch.empty(n, B, H, W, C, dtype=dtype, device="cpu")  # whatever the default device
+    return frames.permute(0, 1, 4, 2, 3)
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -108,7 +109,7 @@ class Convolution:
 
 def identity(dtype: torch.dtype) -> Tensor:
     """Make the matrix that `tanh` multiplies by."""
-    return torch.eye(_LANES, dtype=dtype)
+    return torch.eye(_LANES, dtype=dtype, device="cpu")
 
 
 def tanh(x: Tensor, identity: Tensor) -> Tensor:

@@ -37,17 +37,17 @@ class _Pending(NamedTuple):
 
 
 class WeightGradients:
-    """What scans add to the gradients of the weights that they share.
+    """What scans add, in one backward pass, to the gradients of the weights that they share.
 
     Args:
         weights: gates, bias and peephole, as in `recurrence.Weights`.
     """
 
     def __init__(self, weights: tuple[Tensor, Tensor | None, Tensor | None]) -> None:
-        self._weights = weights
         self._pending: list[_Pending] = []
-        self._totals: list[Tensor | None] = []  # of gates, bias, peephole, in float32
-        self._pass: int | None = None
+        self._totals = [  # of gates, bias, peephole
+            None if w is None else torch.zeros_like(w, dtype=torch.float32) for w in weights
+        ]
 
     def add(self, packed: Packed, d_gates: Tensor, x: Tensor, h: Tensor | None) -> None:
         """Note what some frames contribute to the gradients.
@@ -59,7 +59,6 @@ class WeightGradients:
             x: the frames, (n, in, H, W).
             h: the outputs before them, (n, C, H, W), or None for zeros.
         """
-        self._begin()
         for entry in self._pending[:1]:
             if entry.packed is not packed or (entry.h is None) != (h is None):
                 self._add_up()
@@ -69,25 +68,12 @@ class WeightGradients:
 
     def add_peephole(self, gradient: Tensor) -> None:
         """Add to the gradient of the peephole, (3, C, 1, 1)."""
-        self._begin()
         self._totals[2].add_(gradient)
 
-    def take(self) -> list[Tensor | None]:
-        """Return what was added since this backward pass began, and forget it."""
-        self._begin()
+    def totals(self) -> list[Tensor | None]:
+        """Return the gradients of gates, bias and peephole, in float32."""
         self._add_up()
-        totals, self._totals, self._pass = self._totals, [], None
-        return totals
-
-    def _begin(self) -> None:
-        """Start from zeros in another backward pass; the last may have left something unasked."""
-        running = torch._C._current_graph_task_id()
-        if self._pass != running:
-            self._pass, self._pending = running, []
-            self._totals = [
-                None if w is None else torch.zeros_like(w, dtype=torch.float32)
-                for w in self._weights
-            ]
+        return self._totals
 
     def _add_up(self) -> None:
         if not self._pending:
@@ -107,6 +93,34 @@ class WeightGradients:
             d_weight[:, x.shape[1] :] += packed.from_h.weight_gradient(d_gates, h)[0]
 
 
+class Passes:
+    """The sums of every backward pass that is under way, apart.
+
+    One may begin inside another (`torch.utils.checkpoint` with reentry), and one that failed must
+    leave nothing to the next.
+
+    Args:
+        weights: gates, bias and peephole, as in `recurrence.Weights`.
+    """
+
+    def __init__(self, weights: tuple[Tensor, Tensor | None, Tensor | None]) -> None:
+        self._weights = weights
+        self._sums: dict[int, WeightGradients] = {}
+
+    def running(self) -> WeightGradients:
+        """Return the sums of the pass that asks, at first zeros."""
+        number = torch._C._current_graph_task_id()
+        if number not in self._sums:
+            self._sums[number] = WeightGradients(self._weights)
+        return self._sums[number]
+
+    def take(self) -> list[Tensor | None]:
+        """Return the gradients that this pass has added up, and forget them."""
+        totals = self.running().totals()
+        del self._sums[torch._C._current_graph_task_id()]
+        return totals
+
+
 class PackedWeights:
     """Weights that several scans share.
 
@@ -116,12 +130,12 @@ class PackedWeights:
         peephole: likewise.
 
     Attributes:
-        sums: where the scans add to the weights' gradients.
+        passes: where the scans add to the weights' gradients.
     """
 
     def __init__(self, gates: Tensor, bias: Tensor | None, peephole: Tensor | None) -> None:
         self._weights = gates, bias, peephole
-        self.sums = WeightGradients(self._weights)
+        self.passes = Passes(self._weights)
         self._packed: dict[tuple, Packed] = {}
         self._token: Tensor | None = None
 
@@ -134,48 +148,61 @@ class PackedWeights:
         if not torch.is_grad_enabled():
             return None
         if self._token is None:
-            self._token = _Token.apply(self.sums, *self._weights)
+            self._token = _Token.apply(self.passes, *self._weights)
         return self._token
 
     def packed(self, dtype: torch.dtype, B: int, H: int, W: int) -> Packed:
         """Return the weights for frames of a type and shape."""
         key = dtype, B, H, W
         if key not in self._packed:
-            gates, bias, peephole = (
-                None if w is None else w.detach().to(dtype) for w in self._weights
-            )
-            in_channels = gates.shape[1] - len(gates) // 4
-            self._packed[key] = Packed(
-                Convolution(gates[:, :in_channels], B, H, W),
-                Convolution(gates[:, in_channels:], B, H, W),
-                bias,
-                peephole,
-            )
+            self._packed[key] = pack(*self._weights, dtype, B, H, W)
         return self._packed[key]
 
 
+def pack(
+    gates: Tensor,
+    bias: Tensor | None,
+    peephole: Tensor | None,
+    dtype: torch.dtype,
+    B: int,
+    H: int,
+    W: int,
+) -> Packed:
+    """Make weights, as in `recurrence.Weights`, ready for frames of a type and shape."""
+    gates, bias, peephole = (
+        None if w is None else w.detach().to(dtype) for w in (gates, bias, peephole)
+    )
+    in_channels = gates.shape[1] - len(gates) // 4
+    return Packed(
+        Convolution(gates[:, :in_channels], B, H, W),
+        Convolution(gates[:, in_channels:], B, H, W),
+        bias,
+        peephole,
+    )
+
+
 class _Token(torch.autograd.Function):
-    """Nothing in itself; its backward pass runs after those of all scans that were given it."""
+    """Nothing in itself; its backward pass runs after those of all scans that were given it.
+
+    It saves nothing, so that whoever acts on saved tensors, as `torch.utils.checkpoint` does, finds
+    the same ones whether a scan is the first to ask for the token or not. The scans save the
+    weights, and find out if they change in between.
+    """
 
     @staticmethod
     def forward(
-        ctx: torch.autograd.function.FunctionCtx,
-        sums: WeightGradients,
-        gates: Tensor,
-        bias: Tensor | None,
-        peephole: Tensor | None,
+        ctx: torch.autograd.function.FunctionCtx, passes: Passes, *weights: Tensor | None
     ) -> Tensor:
-        ctx.sums = sums  # and not what holds the token, or each would keep the other alive
-        ctx.save_for_backward(gates, bias, peephole)  # so that a change in between is an error
-        return torch.empty(())
+        ctx.passes = passes  # and not what holds the token, or each would keep the other alive
+        ctx.dtypes = [None if w is None else w.dtype for w in weights]
+        return torch.empty((), device="cpu")
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, _: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients that the scans have added."""
-        weights = ctx.saved_tensors
         return None, *(
-            None if weight is None else gradient.to(weight.dtype)
-            for weight, gradient in zip(weights, ctx.sums.take(), strict=True)
+            None if dtype is None else gradient.to(dtype)
+            for dtype, gradient in zip(ctx.dtypes, ctx.passes.take(), strict=True)
         )
 
 

@@ -4,6 +4,8 @@
 way to the same numbers. Axes: T time (frames), B batch, C channels, H height (px), W width (px).
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -11,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from convlstm.layer import recurrence_cpu
+from convlstm.layer import scan_cpu
 from convlstm.layer.packed_cpu import PackedWeights
 
 State = tuple[Tensor, Tensor]
@@ -59,30 +61,79 @@ def step(x: Tensor, state: State | None, weights: Weights) -> State:
     return o.sigmoid() * c.tanh(), c
 
 
-def reference_scan(
-    x: Tensor, state: State | None, weights: Weights, *, recompute: bool = False
+def repeat(
+    advance: Callable[[Tensor, State | None], State],
+    x: Tensor,
+    state: State | None,
+    *,
+    recompute: bool = False,
 ) -> tuple[Tensor, State]:
-    """Read a sequence of frames, one `step` after the other.
+    """Read a sequence of frames, one after the other.
 
     Args:
+        advance: reads one frame, (B, in, H, W), and returns the next state.
         x: frames, (T, B, in, H, W), T of 1 or more.
         state: (h, c), each (B, C, H, W); None means zeros.
-        weights: the cell's.
         recompute: whether the backward pass computes each step again instead of keeping it.
 
     Returns:
         h after every frame, (T, B, C, H, W), and the last state.
     """
+    if recompute and torch.is_grad_enabled():
+        advance = partial(checkpoint, advance, use_reentrant=False, preserve_rng_state=False)
     outputs = []
-    for frame in x:
-        if recompute and torch.is_grad_enabled():
-            state = checkpoint(
-                step, frame, state, weights, use_reentrant=False, preserve_rng_state=False
-            )
-        else:
-            state = step(frame, state, weights)
+    for frame in x.unbind():
+        state = advance(frame, state)
         outputs.append(state[0])
     return torch.stack(outputs), state
+
+
+def reference_scan(
+    x: Tensor, state: State | None, weights: Weights, *, recompute: bool = False
+) -> tuple[Tensor, State]:
+    """Read a sequence of frames, one `step` after the other: `repeat`, with these weights."""
+    return repeat(partial(step, weights=weights), x, state, recompute=recompute)
+
+
+def computed_in(x: Tensor, state: State | None, weights: Weights) -> torch.dtype:
+    """Return the type to compute in: the one that all tensors have, or else autocast's.
+
+    Raises:
+        ValueError: they have several types, and no autocast makes them one.
+    """
+    device = x.device.type
+    is_cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+    def of(tensor: Tensor) -> torch.dtype:
+        # Autocast leaves float64 as it is, and integers are no numbers to compute gates with.
+        casts = is_cast and tensor.is_floating_point() and tensor.dtype != torch.float64
+        return torch.get_autocast_dtype(device) if casts else tensor.dtype
+
+    h, c = (None, None) if state is None else state
+    for name, tensor in zip(("h", "c", *Weights._fields), (h, c, *weights), strict=True):
+        if tensor is not None and of(tensor) != of(x):
+            raise ValueError(
+                f"x has type {x.dtype} and {name} {tensor.dtype}: must be one type,"
+                " or such as torch.autocast makes one."
+            )
+    return of(x)
+
+
+def in_one_type(
+    x: Tensor, state: State | None, weights: Weights
+) -> tuple[Tensor, State | None, Weights]:
+    """Return the same in the type to compute in.
+
+    So the results have autocast's type under autocast, whatever the machine: without this a float32
+    state or peephole would turn them into float32.
+
+    Raises:
+        ValueError: as in `computed_in`.
+    """
+    dtype = computed_in(x, state, weights)
+    if state is not None:
+        state = state[0].to(dtype), state[1].to(dtype)
+    return x.to(dtype), state, Weights(*(None if w is None else w.to(dtype) for w in weights))
 
 
 class Scanner:
@@ -99,16 +150,23 @@ class Scanner:
 
     def __init__(self, weights: Weights, *, recompute: bool = False) -> None:
         self._weights, self._recompute = weights, recompute
-        self._shared = PackedWeights(*weights)
+        self._shared: PackedWeights | None = None
 
     def __call__(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
-        """Read frames as `reference_scan` does."""
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        if x.device.type != "cpu" or not recurrence_cpu.is_supported(x, dtype):
-            return reference_scan(x, state, self._weights, recompute=self._recompute)
-        h, c = state or (None, None)
+        """Read frames as `reference_scan` does, in one type.
+
+        Raises:
+            ValueError: as in `computed_in`.
+        """
+        dtype = computed_in(x, state, self._weights)
+        h, c = (None, None) if state is None else state
+        if not scan_cpu.is_supported(dtype, x, h, c, *self._weights):
+            x, state, weights = in_one_type(x, state, self._weights)
+            return reference_scan(x, state, weights, recompute=self._recompute)
+        if self._shared is None:
+            self._shared = PackedWeights(*self._weights)
         shared = self._shared
-        outputs, c = recurrence_cpu.Scan.apply(
+        outputs, c = scan_cpu.Scan.apply(
             _again, dtype, self._recompute, shared, shared.token, x, h, c, *self._weights
         )
         return outputs, (outputs[-1], c)

@@ -14,119 +14,16 @@ Axes: T time (frames), B batch, C channels, H height (px), W width (px). Tensors
 these axes in this order, and memory in the order (T, B, H, W, C).
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from convlstm.layer import kernels_cpu
 from convlstm.layer.kernels_cpu import channels_last, empty_frames, identity, tanh
-from convlstm.layer.packed_cpu import TOGETHER, Packed, PackedWeights, WeightGradients
+from convlstm.layer.packed_cpu import TOGETHER, Packed, WeightGradients
 
 
-def is_supported(x: Tensor, dtype: torch.dtype) -> bool:
-    """Whether a scan of x (T, B, in, H, W) on a CPU, computed in dtype, can be done here."""
-    return (
-        x.numel() > 0
-        and kernels_cpu.is_supported(dtype)
-        and not torch.compiler.is_compiling()
-        and torch._C._functorch.maybe_current_level() is None  # vmap, jvp and their like
-    )
-
-
-class Scan(torch.autograd.Function):
-    """Reads a sequence.
-
-    From (again, dtype, recompute, shared, token, x, h, c, gates, bias, peephole) to (outputs, c):
-    `again` is the same function by differentiable operations, for gradients of gradients; dtype is
-    what to compute in; with recompute the backward pass computes each frame's gates again instead
-    of keeping them all; shared holds the weights and gathers their gradients, and token is its
-    token. x is (T, B, in, H, W); h and c are (B, C, H, W), or both None; the weights are as in
-    `recurrence.Weights`. outputs are (T, B, C, H, W).
-    """
-
-    @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx,
-        again: Callable,
-        dtype: torch.dtype,
-        recompute: bool,
-        shared: PackedWeights,
-        token: Tensor | None,
-        *tensors: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Read the frames."""
-        keeps = any(ctx.needs_input_grad)
-        inputs = _Inputs.made(dtype, *tensors[:3])
-        _, B, _, H, W = inputs.x.shape
-        packed = shared.packed(dtype, B, H, W)
-        read = _read(inputs, packed, keeps_cells=keeps, keeps_steps=keeps and not recompute)
-        if keeps:
-            ctx.again, ctx.dtype, ctx.sums = again, dtype, shared.sums
-            ctx.inputs, ctx.packed, ctx.read = inputs, packed, read._replace(outputs=None)
-            ctx.set_materialize_grads(False)
-            ctx.save_for_backward(*tensors, read.outputs)
-        return read.outputs, read.cells[-1].clone()  # the backward pass needs it as it is
-
-    @staticmethod
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, d_outputs: Tensor | None, d_c: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
-        """Go back through the frames."""
-        *tensors, outputs = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph: the caller differentiates this again
-            found = _differentiable(ctx.again, ctx.dtype, tensors, d_outputs, d_c)
-            return None, None, None, None, None, *found
-        wants_weights, wants_x = ctx.needs_input_grad[4:6]
-        d_x = empty_frames(*ctx.inputs.x.shape, ctx.dtype) if wants_x else None
-        d_outputs = torch.zeros_like(outputs) if d_outputs is None else channels_last(d_outputs)
-        gradients = _go_back(
-            ctx.inputs,
-            ctx.packed,
-            ctx.read._replace(outputs=outputs),
-            d_outputs,
-            d_c,
-            d_x,
-            ctx.sums if wants_weights else None,
-        )
-        d_token = torch.zeros(()) if wants_weights else None  # the sums go on from there
-        return (
-            None,
-            None,
-            None,
-            None,
-            d_token,
-            *(
-                None if gradient is None or tensor is None else gradient.to(tensor.dtype)
-                for gradient, tensor in zip(gradients, tensors[:3], strict=True)
-            ),
-            None,
-            None,
-            None,
-        )
-
-
-def _differentiable(
-    again: Callable,
-    dtype: torch.dtype,
-    tensors: list[Tensor | None],
-    d_outputs: Tensor | None,
-    d_c: Tensor | None,
-) -> list[Tensor | None]:
-    """Return the gradients as `backward` does, with a graph of their own."""
-    # Aliases: a state from an earlier scan has a graph of its own, which is not to be walked here.
-    tensors = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
-    given = [tensor for tensor in tensors if tensor is not None and tensor.requires_grad]
-    results = again(*(None if tensor is None else tensor.to(dtype) for tensor in tensors))
-    gradients = (d_outputs, d_c)
-    pairs = [pair for pair in zip(results, gradients, strict=True) if pair[1] is not None]
-    ends, weights = zip(*pairs, strict=True)
-    found = iter(torch.autograd.grad(ends, given, weights, create_graph=True, allow_unused=True))
-    return [next(found) if t is not None and t.requires_grad else None for t in tensors]
-
-
-class _Inputs(NamedTuple):
+class Inputs(NamedTuple):
     """What a scan reads, in the type to compute in."""
 
     x: Tensor  # (T, B, in, H, W)
@@ -134,49 +31,48 @@ class _Inputs(NamedTuple):
     c: Tensor | None
 
     @classmethod
-    def made(cls, dtype: torch.dtype, *tensors: Tensor | None) -> "_Inputs":
+    def made(cls, dtype: torch.dtype, *tensors: Tensor | None) -> "Inputs":
+        """Return x, h and c as they are computed with: no copy where they already are so."""
         return cls(*(None if t is None else channels_last(t.detach().to(dtype)) for t in tensors))
 
 
-class _Step(NamedTuple):
-    """What the backward pass needs of a frame, each (B, C, H, W)."""
+class Step(NamedTuple):
+    """What the backward pass needs of a frame, besides the states."""
 
-    i: Tensor  # gates after their activation
-    f: Tensor
-    g: Tensor
-    o: Tensor
-    c: Tensor
-    tanh_c: Tensor
+    gates: Tensor  # i, f and o after their activation, (3, B, C, H, W)
+    g: Tensor  # likewise, (B, C, H, W)
+    tanh_c: Tensor  # (B, C, H, W)
 
 
-class _Read(NamedTuple):
+class Read(NamedTuple):
     """What a scan has found, and kept for the backward pass."""
 
     outputs: Tensor  # h after every frame, (T, B, C, H, W)
-    cells: list[Tensor]  # c after every frame, or after the last one alone
-    steps: list[_Step]  # of every frame, or none
+    cells: list[Tensor]  # c after every frame, or after the last one alone; each (B, C, H, W)
+    steps: list[Step]  # of every frame, or none
 
 
-def _read(inputs: _Inputs, packed: Packed, *, keeps_cells: bool, keeps_steps: bool) -> _Read:
-    """Read the frames."""
+def read_frames(inputs: Inputs, packed: Packed, *, keeps_cells: bool, keeps_steps: bool) -> Read:
+    """Read the frames, and keep of each what is asked for."""
     x, h, c = inputs
     T, B, _, H, W = x.shape
     C = packed.from_h.weight.shape[1]
     outputs = empty_frames(T, B, C, H, W, x.dtype)
+    (unused,) = empty_frames(1, B, C, H, W, x.dtype)
     unchanging = identity(x.dtype)
     cells, steps = [], []
     for t in range(T):
         if t == 0 or keeps_steps:
-            gates = empty_frames(4, B, C, H, W, x.dtype)
+            gates = empty_frames(3, B, C, H, W, x.dtype)
         if t == 0 or keeps_cells:
             (new_c,) = empty_frames(1, B, C, H, W, x.dtype)
-        step = _advance(x[t], h, c, packed, gates, new_c, outputs[t], unchanging)
-        h, c = outputs[t], step.c
+        step = _advance(x[t], h, c, packed, gates, unused, new_c, outputs[t], unchanging)
+        h, c = outputs[t], new_c
         if keeps_steps:
             steps.append(step)
         if keeps_cells or t == T - 1:
             cells.append(c)
-    return _Read(outputs, cells, steps)
+    return Read(outputs, cells, steps)
 
 
 def _advance(
@@ -185,37 +81,41 @@ def _advance(
     c: Tensor | None,
     packed: Packed,
     gates: Tensor,
+    unused: Tensor,
     new_c: Tensor,
     new_h: Tensor,
     unchanging: Tensor,
-) -> _Step:
-    """Read one frame; gates (4, B, C, H, W), new_c and new_h are filled."""
+) -> Step:
+    """Read one frame; gates (3, B, C, H, W), new_c and new_h are filled, unused written over."""
     from_x, from_h, bias, peephole = packed
     if h is None:
         values = from_x(frame, bias)
     else:
         values = from_h(h, bias)
         from_x.add_to(values, frame)
-    i, f, g, o = gates.unbind()
-    for gate, value in zip((i, f, g, o), values.chunk(4, 1), strict=True):
+    i, f, o = gates.unbind()
+    for gate, value in zip((i, f, unused, o), values.chunk(4, 1), strict=True):
         gate.copy_(value)
     if peephole is not None and c is not None:
         i.addcmul_(peephole[0], c)
         f.addcmul_(peephole[1], c)
-    tanh_g = tanh(g, unchanging)
-    torch.mul(i.sigmoid_(), tanh_g, out=g)
-    c = new_c.copy_(g) if c is None else torch.mul(f.sigmoid_(), c, out=new_c).add_(g)
+    g = tanh(unused, unchanging)
+    torch.mul(i.sigmoid_(), g, out=unused)
+    if c is None:
+        new_c.copy_(unused)
+    else:
+        torch.mul(f.sigmoid_(), c, out=new_c).add_(unused)
     if peephole is not None:
-        o.addcmul_(peephole[2], c)
-    tanh_c = tanh(c, unchanging)
+        o.addcmul_(peephole[2], new_c)
+    tanh_c = tanh(new_c, unchanging)
     torch.mul(o.sigmoid_(), tanh_c, out=new_h)
-    return _Step(i, f, tanh_g, o, c, tanh_c)
+    return Step(gates, g, tanh_c)
 
 
-def _go_back(
-    inputs: _Inputs,
+def go_back(
+    inputs: Inputs,
     packed: Packed,
-    read: _Read,
+    read: Read,
     d_outputs: Tensor,
     d_c: Tensor | None,
     d_x: Tensor | None,
@@ -235,11 +135,12 @@ def _go_back(
     d_c = through_c.zero_() if d_c is None else through_c.copy_(d_c)
     for t in reversed(range(T)):
         before, h = (cells[t - 1], outputs[t - 1]) if t else (first_c, first_h)
-        i, f, g, o, c, tanh_c = (
+        gates, g, tanh_c = (
             steps[t]
             if steps
-            else _advance(x[t], h, before, packed, again[:4], again[4], again[5], unchanging)
+            else _advance(x[t], h, before, packed, again[:3], *again[3:].unbind(), unchanging)
         )
+        i, f, o = gates.unbind()
         d_h = d_outputs[t] if d_h is None else d_h.add_(d_outputs[t])
         _sigmoid_backward(torch.mul(d_h, tanh_c, out=product), o, grad_input=d_o)
         d_c.add_(_tanh_backward(torch.mul(d_h, o, out=product), tanh_c, grad_input=new))
@@ -254,7 +155,7 @@ def _go_back(
             d_c.mul_(f)
         if peephole is not None:
             if sums is not None:
-                sums.add_peephole(_peephole_gradient(d_i, d_f, d_o, before, c))
+                sums.add_peephole(_peephole_gradient(d_i, d_f, d_o, before, cells[t]))
             if before is not None:
                 d_c.addcmul_(d_i, peephole[0]).addcmul_(d_f, peephole[1])
         place = t % together  # so that the group that ends with frame 0 is a whole one
@@ -296,7 +197,7 @@ def _peephole_gradient(
 ) -> Tensor:
     """Return (3, C, 1, 1), float32; before is the cell state that i and f saw."""
     pairs = ((d_i, before), (d_f, before), (d_o, c))
-    unseen = torch.zeros(c.shape[1])
+    unseen = c.new_zeros(c.shape[1], dtype=torch.float32)
     sums = [unseen if seen is None else (d * seen).float().sum((0, 2, 3)) for d, seen in pairs]
     return torch.stack(sums)[:, :, None, None]
 

@@ -1,4 +1,4 @@
-"""The cell, the layer and the predictor, against nn.LSTM, Keras and their own promises."""
+"""The cell and the layer, against nn.LSTM, Keras and their own promises."""
 
 import math
 
@@ -8,11 +8,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from convlstm.layer.convlstm import ConvLSTM, ConvLSTMCell
-from convlstm.predictor import (
-    ModelConfig,
-    NextFramePredictor,
-    build_predictor,
-)
 
 # One entry for each option of the layer; "sizes" gives every layer its own.
 OPTIONS = {
@@ -289,6 +284,15 @@ def test_the_forget_bias_stands_at_the_forget_gate():
     assert (torch.cat([cell.gates.bias[:4], cell.gates.bias[8:]]).abs() <= bound).all()
 
 
+def test_a_forget_bias_of_0_is_set_and_none_stays_as_drawn():
+    drawn, zero = (ConvLSTMCell(2, 4, forget_bias=bias) for bias in (None, 0))
+    for cell in (drawn, zero):
+        cell.reset_parameters(seeded())
+    assert drawn.gates.bias[4:8].all()
+    assert not zero.gates.bias[4:8].any()
+    assert torch.equal(drawn.gates.bias[8:], zero.gates.bias[8:])  # no draw is left out
+
+
 def test_new_weights_are_drawn_within_one_over_the_root_of_the_fan_in():
     cell = ConvLSTMCell(3, 13, kernel_size=3, peephole=True)
     for parameter, fan_in in ((cell.gates.weight, 16 * 9), (cell.peephole, 13)):
@@ -348,7 +352,7 @@ def test_a_generator_decides_all_weights():
         (lambda: ConvLSTMCell(True, 2), "in_channels is True: must be a whole number"),
         (lambda: ConvLSTMCell(1, 4, 2), "kernel_size is 2: must be odd"),
         (lambda: ConvLSTMCell(1, 4, 0), "kernel_size is 0: must be a whole number"),
-        (lambda: ConvLSTMCell(1, 4, bias=False, forget_bias=1), "forget_bias is 1: must be 0"),
+        (lambda: ConvLSTMCell(1, 4, bias=False, forget_bias=1), "forget_bias is 1: must be None"),
         (lambda: ConvLSTM(1, 4, num_layers=0), "num_layers is 0: must be a whole number"),
         (lambda: ConvLSTM(1, 4.5), "hidden_channels is 4.5: must be a whole number"),
         (lambda: ConvLSTM(1, [4], num_layers=2), "hidden_channels has 1 entries: must be num_lay"),
@@ -423,138 +427,8 @@ STATE = (torch.zeros(1, 3, 5, 5),) * 2
             lambda: run_layer(1, 4, 2, 5, 6, states=[STATE]),
             r"h has shape \(1, 3, 5, 5\): must be \(1, 3, 5, 6\)",
         ),
-        (
-            lambda: NextFramePredictor(ModelConfig())(torch.zeros(1, 4, 2, 16, 16)),
-            r"x has shape \(1, 4, 2, 16, 16\): must be \(B, T, in_channels=1, H, W\)",
-        ),
-        (
-            lambda: NextFramePredictor(ModelConfig()).predict(torch.zeros(4, 1, 16, 16), 1),
-            r"x has shape \(4, 1, 16, 16\): must be \(B, T, in_channels=1, H, W\)",
-        ),
-        (
-            lambda: NextFramePredictor(ModelConfig()).predict(torch.zeros(1, 4, 1, 16, 16), 0),
-            "horizon is 0: must be a whole number of 1 or more",
-        ),
-        (
-            lambda: NextFramePredictor(ModelConfig()).predict(torch.zeros(1, 4, 1, 16, 16), 1.5),
-            "horizon is 1.5: must be a whole number of 1 or more",
-        ),
     ],
 )
 def test_a_wrong_shape_is_refused_with_the_shape_and_the_rule(call, message):
     with pytest.raises(ValueError, match=message):
         call()
-
-
-# The predictor.
-
-
-def make_predictor(seed: int = 0, **config: object) -> NextFramePredictor:
-    return build_predictor(ModelConfig(**config), seeded(seed))
-
-
-def test_the_article_s_model_has_9873_parameters():
-    model = NextFramePredictor(ModelConfig(16, 3, 1, "linear", forget_bias=0))
-    assert sum(parameter.numel() for parameter in model.parameters()) == 9873
-
-
-def test_the_names_in_a_state_dict_stay_as_they_are():
-    model = make_predictor(num_layers=2, peephole=True)
-    assert list(model.state_dict()) == [
-        "convlstm.cells.0.peephole",
-        "convlstm.cells.0.gates.weight",
-        "convlstm.cells.0.gates.bias",
-        "convlstm.cells.1.peephole",
-        "convlstm.cells.1.gates.weight",
-        "convlstm.cells.1.gates.bias",
-        "head.weight",
-        "head.bias",
-    ]
-    assert "convlstm.cells.0.peephole" not in make_predictor().state_dict()
-
-
-@pytest.mark.parametrize(("kernel_size", "num_layers"), [(1, 1), (3, 1), (5, 1), (3, 2), (3, 3)])
-def test_information_moves_exactly_as_far_as_the_reach_says(kernel_size, num_layers):
-    model = make_predictor(kernel_size=kernel_size, num_layers=num_layers, hidden_channels=4)
-    x = frames(1, 3, 1, 17, 17)
-    changed = x.clone()
-    changed[:, -1, :, 8, 8] += 1
-    moved = (model(x)[0] != model(changed)[0])[0, -1, 0]
-    rows = moved.any(1).nonzero()
-    reach = model.config.reach
-    assert (rows.min().item(), rows.max().item()) == (8 - reach, 8 + reach)
-    assert moved.sum() == (2 * reach + 1) ** 2
-
-
-@pytest.mark.parametrize("output", ["sigmoid", "linear"])
-def test_predicting_feeds_the_model_its_own_frames(output):
-    model, context = make_predictor(output=output, num_layers=2), frames(2, 4, 1, 12, 12)
-    seen, expected = context, []
-    for _ in range(3):
-        values = model(seen)[0][:, -1:]
-        frame = (values.sigmoid() if output == "sigmoid" else values).clamp(0, 1).detach()
-        expected.append(frame)
-        seen = torch.cat([seen, frame], 1)
-    torch.testing.assert_close(model.predict(context, 3), torch.cat(expected, 1))
-
-
-@pytest.mark.parametrize("output", ["sigmoid", "linear"])
-def test_predicted_frames_lie_between_black_and_white(output):
-    model = make_predictor(output=output)
-    with torch.no_grad():
-        model.head.weight[0, :, 0, 0] = torch.linspace(-100, 100, model.config.hidden_channels)
-        model.head.bias.zero_()
-    predicted = model.predict(frames(2, 4, 1, 12, 12), 5)
-    assert predicted.shape == (2, 5, 1, 12, 12)
-    assert predicted.dtype == torch.float32
-    assert not predicted.requires_grad
-    assert predicted.min() >= 0
-    assert predicted.max() <= 1
-    assert len(predicted.unique()) > 5
-
-
-def test_the_forward_values_are_logits_or_intensities():
-    x = frames(2, 3, 1, 12, 12)
-    for output in ("sigmoid", "linear"):
-        model = make_predictor(output=output)
-        values, states = model(x)
-        assert values.shape == x.shape
-        assert len(states) == 1
-        expected = values.sigmoid() if output == "sigmoid" else values
-        assert torch.equal(model.intensities(values), expected)
-
-
-def test_a_new_sigmoid_model_predicts_near_black():
-    assert make_predictor().predict(frames(2, 4, 1, 16, 16), 1).max() < 0.05
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"hidden_channels": 5},
-        {"kernel_size": 5},
-        {"num_layers": 2},
-        {"output": "linear"},
-        {"peephole": True},
-        {"forget_bias": 0.0},
-        {"num_layers": 2, "residual": True},
-    ],
-)
-def test_every_setting_of_the_model_changes_its_prediction(changed):
-    base = {"hidden_channels": 4, "kernel_size": 3}
-    if "residual" in changed:
-        base["num_layers"] = 2
-    context = frames(1, 4, 1, 12, 12)
-    one, two = make_predictor(**base), make_predictor(**{**base, **changed})
-    assert not torch.allclose(one(context)[0], two(context)[0], atol=1e-4)
-
-
-def test_building_a_predictor_leaves_the_global_random_state_alone():
-    torch.manual_seed(5)
-    before = torch.get_rng_state()
-    one = make_predictor(3, num_layers=2, peephole=True)
-    assert torch.equal(torch.get_rng_state(), before)
-    torch.manual_seed(6)
-    two = make_predictor(3, num_layers=2, peephole=True)
-    torch.testing.assert_close(one.state_dict(), two.state_dict(), atol=0, rtol=0)
-    assert all(parameter.requires_grad for parameter in one.parameters())
