@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from convlstm.checks import SettingError
-from convlstm.digits import DigitsConfig, read_digits, sample_digits
+from convlstm.scenes.digits import Digits, read_digits
 
 
 def generator(seed=0):
@@ -42,7 +42,7 @@ def transcription(pictures, xs, ys, angles, num_frames):
 
 def test_sequences_equal_a_literal_transcription_of_the_protocol():
     digits = read_digits("test")
-    sequences = sample_digits(DigitsConfig(), digits, 8, 20, generator(3))
+    sequences = Digits().sample(8, 20, generator(3), "test").clean
     draws = generator(3)
     chosen = torch.randint(len(digits), (8, 2), generator=draws)
     x, y, turn = torch.rand(3, 8, 2, generator=draws, dtype=torch.float64)
@@ -58,8 +58,10 @@ def test_sequences_equal_a_literal_transcription_of_the_protocol():
 
 
 def test_a_batch_has_the_stated_shape_type_and_range():
-    config = DigitsConfig(canvas=40, num_digits=3)
-    sequences = sample_digits(config, read_digits("test"), 5, 7, generator())
+    clip = Digits(canvas=40, num_digits=3).sample(5, 7, generator(), "test")
+    sequences = clip.clean
+    assert clip.observed is sequences
+    assert clip.valid is None
     assert sequences.shape == (5, 7, 1, 40, 40)
     assert sequences.dtype == torch.float32
     assert sequences.min() == 0
@@ -94,7 +96,7 @@ def test_an_unknown_split_is_refused():
 
 def test_the_same_seed_draws_the_same_and_another_seed_other_sequences():
     def draw(seed):
-        return sample_digits(DigitsConfig(), read_digits("test"), 2, 3, generator(seed))
+        return Digits().sample(2, 3, generator(seed), "test").clean
 
     assert torch.equal(draw(1), draw(1))
     assert not torch.equal(draw(1), draw(2))
@@ -102,32 +104,48 @@ def test_the_same_seed_draws_the_same_and_another_seed_other_sequences():
 
 def test_the_global_random_state_is_left_alone():
     before = torch.get_rng_state()
-    sample_digits(DigitsConfig(flips=True), read_digits("test"), 2, 3, generator())
+    Digits(flips=True).sample(2, 3, generator())
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_flips_mirror_whole_sequences_and_change_nothing_else():
-    digits = read_digits("test")
-    plain = sample_digits(DigitsConfig(), digits, 64, 4, generator())
-    flipped = sample_digits(DigitsConfig(flips=True), digits, 64, 4, generator())
+    plain = Digits().sample(64, 4, generator()).clean
+    flipped = Digits(flips=True).sample(64, 4, generator()).clean
     kinds = [plain, plain.flip(-1), plain.flip(-2), plain.flip(-1, -2)]
     matches = torch.stack([(kind == flipped).flatten(1).all(1) for kind in kinds])  # (4, 64)
     assert (matches.sum(0) >= 1).all()
     assert (matches.sum(1) >= 4).all()  # a quarter of the 64 each, about
 
 
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_what_is_judged_is_never_mirrored(split):
+    plain, flips = (Digits(flips=f).sample(16, 3, generator(), split) for f in (False, True))
+    assert torch.equal(plain.clean, flips.clean)
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_split_s_sequences_show_its_own_digits(split):
+    clip = Digits(canvas=32, num_digits=1, speed=0).sample(8, 1, generator(), split)
+    draws, digits = generator(), read_digits(split)
+    chosen = digits[torch.randint(len(digits), (8, 1), generator=draws)[:, 0]]
+    start = torch.rand(3, 8, 1, generator=draws, dtype=torch.float64)[:2, :, 0]
+    x, y = (4 * start).int()
+    for b in range(8):
+        at = clip.clean[b, 0, 0, y[b] : y[b] + 28, x[b] : x[b] + 28]
+        assert torch.equal((255 * at).round().byte(), chosen[b])
+
+
 def test_a_resting_digit_stays_and_a_fast_one_stays_on_the_canvas():
-    digits = read_digits("test")
-    resting = sample_digits(DigitsConfig(speed=0), digits, 4, 5, generator())
+    resting = Digits(speed=0).sample(4, 5, generator(), "test").clean
     assert torch.equal(resting[:, :1].expand_as(resting), resting)
-    fast = sample_digits(DigitsConfig(canvas=32, num_digits=1, speed=8), digits, 16, 9, generator())
+    fast = Digits(canvas=32, num_digits=1, speed=8).sample(16, 9, generator(), "test").clean
     assert torch.allclose(fast.sum((2, 3, 4)), fast[:, :1].sum((2, 3, 4)), rtol=1e-5)
 
 
 def test_a_large_batch_is_what_its_parts_would_be():
     # 500 are drawn at once; the seam must not show.
-    config, digits = DigitsConfig(), read_digits("test")
-    sequences = sample_digits(config, digits, 502, 2, generator())
+    digits = read_digits("test")
+    sequences = Digits().sample(502, 2, generator(), "test").clean
     draws = generator()
     chosen = torch.randint(len(digits), (502, 2), generator=draws)
     x, y, turn = torch.rand(3, 502, 2, generator=draws, dtype=torch.float64)
@@ -149,5 +167,5 @@ def test_a_large_batch_is_what_its_parts_would_be():
 )
 def test_a_setting_outside_its_range_is_refused(settings, message):
     with pytest.raises(SettingError) as caught:
-        DigitsConfig(**settings)
+        Digits(**settings)
     assert str(caught.value) == message

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from convlstm.checks import SettingError
-from convlstm.data import SquaresConfig, sample_squares
+from convlstm.scenes.squares import Squares
 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def starts_and_velocities(config: SquaresConfig, batch_size: int, generator: torch.Generator):
-    """Draw as sample_squares does: lists [sequence][square] of (y, x)."""
+def starts_and_velocities(config: Squares, batch_size: int, generator: torch.Generator):
+    """Draw as the sampler does: lists [sequence][square] of (y, x)."""
     shape = (batch_size, config.num_squares, 1, 2)
     start = torch.randint(config.canvas - config.square_size - 1, shape, generator=generator)
     velocity = torch.randint(1, config.speed + 1, shape, generator=generator)
@@ -36,7 +36,7 @@ def moved(position: int, velocity: int, room: int, walls: str) -> tuple[int, int
     return position, velocity
 
 
-def drawn_by_hand(config: SquaresConfig, num_frames: int, starts, velocities) -> torch.Tensor:
+def drawn_by_hand(config: Squares, num_frames: int, starts, velocities) -> torch.Tensor:
     size, room = config.square_size, config.canvas - config.square_size
     frames = torch.zeros(len(starts), num_frames, 1, config.canvas, config.canvas)
     for sequence, squares in enumerate(zip(starts, velocities, strict=True)):
@@ -60,7 +60,7 @@ def corners(frames: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("directions", ["down-right", "all"])
 @pytest.mark.parametrize("num_squares", [1, 3])
 def test_frames_are_those_of_the_article_s_rule_drawn_by_hand(walls, directions, num_squares):
-    config = SquaresConfig(
+    config = Squares(
         canvas=18,
         square_size=4,
         num_squares=num_squares,
@@ -68,14 +68,14 @@ def test_frames_are_those_of_the_article_s_rule_drawn_by_hand(walls, directions,
         directions=directions,
         walls=walls,
     )
-    frames = sample_squares(config, 24, 30, seeded(3)).clean
+    frames = config.sample(24, 30, seeded(3)).clean
     starts, velocities = starts_and_velocities(config, 24, seeded(3))
     assert torch.equal(frames, drawn_by_hand(config, 30, starts, velocities))
 
 
 def test_the_defaults_are_the_article_s_scene():
     # Seen from the frames alone: nothing here knows how they were drawn.
-    frames = sample_squares(SquaresConfig(), 200, 10, seeded()).clean
+    frames = Squares().sample(200, 10, seeded()).clean
     assert frames.shape == (200, 10, 1, 64, 64)
     assert frames.dtype == torch.float32
     assert (frames.sum((-1, -2)) == 25).all()
@@ -89,7 +89,7 @@ def test_the_defaults_are_the_article_s_scene():
 
 
 def test_every_start_and_every_speed_is_drawn_about_equally_often():
-    frames = sample_squares(SquaresConfig(canvas=16, square_size=4, speed=3), 3000, 2, seeded())
+    frames = Squares(canvas=16, square_size=4, speed=3).sample(3000, 2, seeded())
     at = corners(frames.clean)
     for axis in (0, 1):
         starts = at[:, 0, axis].bincount()
@@ -102,33 +102,33 @@ def test_every_start_and_every_speed_is_drawn_about_equally_often():
 
 
 def test_squares_that_go_in_all_directions_take_all_four_diagonals():
-    config = SquaresConfig(canvas=32, speed=2, directions="all", walls="bounce")
-    at = corners(sample_squares(config, 400, 3, seeded()).clean)
+    config = Squares(canvas=32, speed=2, directions="all", walls="bounce")
+    at = corners(config.sample(400, 3, seeded()).clean)
     inside = ((at > 3) & (at < 24)).all((1, 2))
     signs = (at[inside, 1] - at[inside, 0]).sign()
     assert {tuple(sign) for sign in signs.tolist()} == {(1, 1), (1, -1), (-1, 1), (-1, -1)}
 
 
 def test_a_bouncing_square_touches_both_walls_and_stays_whole():
-    config = SquaresConfig(canvas=16, square_size=4, speed=8, directions="all", walls="bounce")
-    frames = sample_squares(config, 50, 60, seeded()).clean
+    config = Squares(canvas=16, square_size=4, speed=8, directions="all", walls="bounce")
+    frames = config.sample(50, 60, seeded()).clean
     assert (frames.sum((-1, -2)) == 16).all()
     at = corners(frames)
     assert (at.min(), at.max()) == (0, 12)
 
 
 def test_squares_overlap_by_the_maximum():
-    config = SquaresConfig(canvas=16, square_size=5, num_squares=3)
-    frames = sample_squares(config, 200, 10, seeded()).clean
+    config = Squares(canvas=16, square_size=5, num_squares=3)
+    frames = config.sample(200, 10, seeded()).clean
     areas = frames.sum((-1, -2))
     assert frames.unique().tolist() == [0, 1]
     assert (areas.min(), areas.max()) == (pytest.approx(32, abs=8), 75)
 
 
 def test_noise_is_on_what_a_model_sees_and_not_on_the_truth():
-    config = SquaresConfig(canvas=32, noise=0.1)
-    noisy = sample_squares(config, 8, 10, seeded(1))
-    without = sample_squares(replace(config, noise=0), 8, 10, seeded(1))
+    config = Squares(canvas=32, noise=0.1)
+    noisy = config.sample(8, 10, seeded(1))
+    without = replace(config, noise=0).sample(8, 10, seeded(1))
     assert torch.equal(noisy.clean, without.clean)
     assert noisy.observed.min() == 0
     assert noisy.observed.max() == 1
@@ -140,27 +140,27 @@ def test_noise_is_on_what_a_model_sees_and_not_on_the_truth():
 
 
 def test_without_noise_the_model_sees_the_truth():
-    squares = sample_squares(SquaresConfig(canvas=32), 2, 3, seeded())
+    squares = Squares(canvas=32).sample(2, 3, seeded())
     assert squares.observed is squares.clean
 
 
 def test_the_generator_is_the_only_source_of_randomness():
-    config = SquaresConfig(canvas=32, num_squares=2, directions="all", noise=0.2)
+    config = Squares(canvas=32, num_squares=2, directions="all", noise=0.2)
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    one = sample_squares(config, 4, 5, seeded(9))
+    one = config.sample(4, 5, seeded(9))
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
-    two = sample_squares(config, 4, 5, seeded(9))
-    other = sample_squares(config, 4, 5, seeded(10))
+    two = config.sample(4, 5, seeded(9))
+    other = config.sample(4, 5, seeded(10))
     assert torch.equal(one.observed, two.observed)
     assert not torch.equal(one.clean, other.clean)
 
 
 def test_a_longer_sequence_begins_like_the_shorter_one():
-    config = SquaresConfig(canvas=32, walls="bounce")
-    short = sample_squares(config, 4, 5, seeded(2)).clean
-    assert torch.equal(sample_squares(config, 4, 12, seeded(2)).clean[:, :5], short)
+    config = Squares(canvas=32, walls="bounce")
+    short = config.sample(4, 5, seeded(2)).clean
+    assert torch.equal(config.sample(4, 12, seeded(2)).clean[:, :5], short)
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_a_longer_sequence_begins_like_the_shorter_one():
     ],
 )
 def test_every_setting_of_the_scene_changes_the_frames(changed):
-    plain = sample_squares(SquaresConfig(canvas=32), 8, 10, seeded()).observed
-    other = sample_squares(SquaresConfig(**{"canvas": 32, **changed}), 8, 10, seeded()).observed
+    plain = Squares(canvas=32).sample(8, 10, seeded()).observed
+    other = Squares(**{"canvas": 32, **changed}).sample(8, 10, seeded()).observed
     assert plain.shape != other.shape or not torch.equal(plain, other)
 
 
@@ -202,14 +202,22 @@ def test_every_setting_of_the_scene_changes_the_frames(changed):
 )
 def test_a_scene_out_of_range_is_refused_with_name_value_and_rule(settings, message):
     with pytest.raises(SettingError) as caught:
-        SquaresConfig(**settings)
+        Squares(**settings)
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("square_size", [2, 5])
 @pytest.mark.parametrize("walls", ["wrap", "bounce"])
 def test_the_ends_of_every_range_can_be_drawn(walls, square_size):
-    config = SquaresConfig(16, square_size, 3, 8, "all", walls, 0.5)
-    observed = sample_squares(config, 2, 20, seeded()).observed
+    config = Squares(
+        canvas=16,
+        square_size=square_size,
+        num_squares=3,
+        speed=8,
+        directions="all",
+        walls=walls,
+        noise=0.5,
+    )
+    observed = config.sample(2, 20, seeded()).observed
     assert observed.shape == (2, 20, 1, 16, 16)
     assert 0 <= observed.min() <= observed.max() <= 1
