@@ -76,6 +76,8 @@ class Scan(torch.autograd.Function):
     @staticmethod
     def backward(ctx: FunctionCtx, d_outputs: Tensor | None, d_c: Tensor | None) -> Gradients:
         """Go back through the frames."""
+        if d_outputs is None and d_c is None:  # whoever read the results passed nothing back
+            return (None,) * 11
         tensors, read = _unpacked(ctx.saved_tensors)
         is_batched = any(map(_is_batched, (d_outputs, d_c)))
         if torch.is_grad_enabled() or is_batched:  # the caller differentiates this again, or vmaps

@@ -17,7 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from convlstm.layer import ConvLSTM, ConvLSTMCell
+from convlstm.layer import ConvLSTM, ConvLSTMCell, kernels_cpu
 from convlstm.layer.recurrence import computed_in, reference_scan
 
 
@@ -267,6 +267,24 @@ def test_gradients_of_gradients_are_the_reference_s(way):
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-6)
 
 
+class _PassesNothingBack(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, outputs):
+        return outputs.clone()
+
+    @staticmethod
+    def backward(ctx, _):
+        return None
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_outputs_that_nothing_is_passed_back_to_pass_nothing_on(create_graph):
+    layer, x = ConvLSTM(2, 4), frames().requires_grad_()
+    outputs = _PassesNothingBack.apply(layer(x)[0]).sum()
+    (found,) = torch.autograd.grad(outputs, x, create_graph=create_graph, allow_unused=True)
+    assert found is None
+
+
 # Memory.
 
 
@@ -388,7 +406,12 @@ def test_several_types_are_refused_with_their_names(x, state, weights, message, 
 
 @pytest.mark.parametrize("cell", [True, False])
 @pytest.mark.parametrize("types", [(F32, F32, F32), (B16, F32, F32), (F32, B16, F32), (B16,) * 3])
-def test_autocast_makes_several_types_one_whatever_the_machine(types, cell):
+@pytest.mark.parametrize("has_onednn", [True, False])
+def test_autocast_makes_several_types_one_whatever_the_machine(
+    types, cell, has_onednn, monkeypatch
+):
+    if not has_onednn:
+        monkeypatch.setattr(kernels_cpu, "_FOUND", False)
     with torch.autocast("cpu", B16):
         assert run(*types, cell=cell).dtype == B16
 
