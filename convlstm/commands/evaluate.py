@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from convlstm.checks import check_integer
-from convlstm.commands.shared import UsageError, about, check_writable, device_of
+from convlstm.commands.shared import (
+    UsageError,
+    about,
+    check_drawable,
+    check_writable,
+    device_of,
+)
 from convlstm.commands.terminal import (
     ProgressBar,
     black_warning,
@@ -39,6 +45,7 @@ def evaluate(flags: argparse.Namespace) -> int:
     seed = check_integer("seed", flags.seed, 0, MAX_TEST_SEED)
     device = device_of(flags)
     if flags.out:
+        check_drawable("--out")
         check_writable("--out", flags.out)
     checkpoint = read_checkpoint(flags.checkpoint)
     config, scene = checkpoint.config, checkpoint.config.scene
@@ -110,6 +117,7 @@ def predict(flags: argparse.Namespace) -> int:
     """Draw a checkpoint's prediction of one unseen sequence."""
     seed = check_integer("seed", flags.seed, 0, MAX_TEST_SEED)
     device = device_of(flags)
+    check_drawable("predict")
     checkpoint = read_checkpoint(flags.checkpoint)
     check_writable("--out", flags.out)
     config, scene = checkpoint.config, checkpoint.config.scene

@@ -12,7 +12,7 @@ from convlstm.benchmarks.study import STUDIES, Scale
 from convlstm.checks import SettingError
 from convlstm.commands.evaluate import MAX_SEQUENCES, evaluate, predict
 from convlstm.commands.settings import settings_table
-from convlstm.commands.shared import INTERRUPTED, UsageError, flag_of
+from convlstm.commands.shared import INTERRUPTED, UsageError, default_text, flag_of
 from convlstm.commands.speed import MAX_REPEATS, compare_speed, study
 from convlstm.commands.train import train
 from convlstm.devices import keep_freed_memory
@@ -195,8 +195,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 def _add_setting(group: argparse._ArgumentGroup, setting: Setting) -> None:
     """Add a setting's flag; its value is left to the configuration's own check."""
-    default = {True: "yes", False: "no"}.get(setting.default, setting.default)
-    text = f"{setting.note}; {setting.kind} [{default}]".replace("%", "%%")
+    text = f"{setting.note}; {setting.kind} [{default_text(setting)}]".replace("%", "%%")
     if isinstance(setting.kind, Flag):
         group.add_argument(
             flag_of(setting.name),

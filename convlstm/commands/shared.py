@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import importlib.util
 import signal
 import tempfile
 import threading
@@ -12,7 +13,7 @@ import torch
 
 from convlstm.devices import pick_device
 from convlstm.networks import Network
-from convlstm.settings import settings_of
+from convlstm.settings import Flag, Setting, settings_of
 from convlstm.training.config import TrainConfig
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
@@ -25,6 +26,13 @@ class UsageError(ValueError):
 def flag_of(name: str) -> str:
     """Return a setting's flag."""
     return "--" + name.replace("_", "-")
+
+
+def default_text(setting: Setting) -> str:
+    """Return a setting's default as a person reads it."""
+    if isinstance(setting.kind, Flag):
+        return "yes" if setting.default else "no"
+    return f"{setting.default:g}" if isinstance(setting.default, float) else str(setting.default)
 
 
 def device_of(flags: argparse.Namespace) -> torch.device:
@@ -51,6 +59,26 @@ def check_writable(flag: str, folder: Path) -> None:
             pass
     except OSError as error:
         raise UsageError(f"{flag} {folder} cannot be written to: {error.strerror}.") from error
+
+
+def check_drawable(asked: str) -> None:
+    """Find out before the work, and not after it, whether pictures can be made.
+
+    Args:
+        asked: the flag or the command that asks for them.
+
+    Raises:
+        UsageError: what draws is not installed.
+    """
+    packages = {"matplotlib": "matplotlib", "PIL": "Pillow"}
+    missing = [
+        name for module, name in packages.items() if importlib.util.find_spec(module) is None
+    ]
+    if missing:
+        raise UsageError(
+            f"{asked} draws pictures and needs {' and '.join(missing)}: "
+            'pip install "convlstm-playground[playground]".'
+        )
 
 
 @contextlib.contextmanager

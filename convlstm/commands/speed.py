@@ -10,7 +10,13 @@ from convlstm.benchmarks.contestants import SIZES
 from convlstm.benchmarks.scaling import describe, draw, scaling
 from convlstm.benchmarks.study import STUDIES, markdown_table, read_results, run_study
 from convlstm.checks import check_integer
-from convlstm.commands.shared import INTERRUPTED, check_writable, device_of, first_interrupt
+from convlstm.commands.shared import (
+    INTERRUPTED,
+    check_drawable,
+    check_writable,
+    device_of,
+    first_interrupt,
+)
 from convlstm.commands.terminal import ProgressBar, print_json
 from convlstm.files.pictures import bars_figure, write_files
 
@@ -21,6 +27,7 @@ def compare_speed(flags: argparse.Namespace) -> int:
     """Time the contestants of the benchmark, or how this project's step grows."""
     device = device_of(flags)
     if flags.scaling:
+        check_drawable("--scaling")
         check_writable("--scaling", flags.scaling.parent)
         sweeps = scaling(device)
         if flags.json:
@@ -45,6 +52,7 @@ def compare_speed(flags: argparse.Namespace) -> int:
 
 def study(flags: argparse.Namespace) -> int:
     """Make one of the article's tables again: train what it lacks, then write it and draw it."""
+    check_drawable("study")
     check_writable("--out", flags.out)
     steps = run_study(flags.name, flags.out, scale=flags.scale, device=device_of(flags))
     with (

@@ -106,7 +106,13 @@ class ProgressBar:
         print("\r" + line.ljust(self._width), end="", file=sys.stderr, flush=True)
         self._width = len(line)
 
+    def say(self, text: str) -> None:
+        """Print a line where the bar was."""
+        self.close()
+        print(text, file=sys.stderr, flush=True)
+
     def close(self) -> None:
         """Wipe the line."""
         if self._width:
             print("\r" + " " * self._width + "\r", end="", file=sys.stderr, flush=True)
+            self._width = 0

@@ -20,6 +20,7 @@ from convlstm.commands.shared import (
     INTERRUPTED,
     UsageError,
     about,
+    check_drawable,
     check_writable,
     count_parameters,
     device_of,
@@ -41,6 +42,7 @@ from convlstm.files.checkpoint import (
     start_from,
 )
 from convlstm.files.pictures import losses_csv, picture_files, write_files
+from convlstm.files.safe_files import CheckpointError
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.settings import all_declared, configure, settings_of
 from convlstm.training.config import TrainConfig
@@ -67,6 +69,7 @@ def train(flags: argparse.Namespace) -> int:
         The exit code: 0, or INTERRUPTED.
     """
     if flags.out:
+        check_drawable("--out")
         check_writable("--out", flags.out)
     check_number("save_every", flags.save_every, 0.001, 1000)
     if flags.log_dir:
@@ -134,10 +137,18 @@ def _pull(
                 _log(scalars, record)
                 bar.draw(min(total, int(total * trainer.progress)), _progress(trainer, record))
                 if flags.out and time.monotonic() - saved_at > 60 * flags.save_every:
-                    save_checkpoint(trainer, flags.out / RUN_NAME)
+                    _save_on_the_way(trainer, flags, bar)
                     saved_at = time.monotonic()
             if trainer.any_process(interrupted()):
                 return
+
+
+def _save_on_the_way(trainer: Trainer, flags: argparse.Namespace, bar: ProgressBar) -> None:
+    """Save the run so far; a disk that is full now may not be at the next interval."""
+    try:
+        save_checkpoint(trainer, flags.out / RUN_NAME)
+    except CheckpointError as error:
+        bar.say(f"convlstm: {error} Training goes on; the next try is in {flags.save_every:g} min.")
 
 
 def _finish(trainer: Trainer, flags: argparse.Namespace) -> int:
