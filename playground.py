@@ -1,6 +1,8 @@
 """ConvLSTM Playground: open the page with `python playground.py`."""
 
 import argparse
+import functools
+import importlib.util
 import os
 import signal
 import socket
@@ -11,7 +13,6 @@ import webbrowser
 from convlstm.devices import keep_freed_memory, pick_device
 from convlstm.server.budget import Limits
 from convlstm.server.scheduler import Scheduler
-from convlstm.ui.page import LAUNCH_OPTIONS, build_page
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -55,6 +56,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"playground.py: {error}", file=sys.stderr)
         return 2
+    if importlib.util.find_spec("gradio") is None:
+        needs = 'the page needs Gradio: pip install "convlstm-playground[playground]".'
+        print(f"playground.py: {needs}", file=sys.stderr)
+        return 2
+    from convlstm.ui.page import LAUNCH_OPTIONS, build_page  # slow: after what may be refused
+
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
@@ -101,9 +108,20 @@ def _check_address(host: str, port: int) -> None:
         raise OSError(message) from None
 
 
+@functools.cache
+def _demo() -> object:
+    from convlstm.ui.page import build_page
+
+    keep_freed_memory()
+    return build_page(Scheduler(pick_device("auto")))
+
+
+def __getattr__(name: str) -> object:
+    """Make `demo` for `gradio playground.py` and Hugging Face Spaces, which look for that name."""
+    if name == "demo":
+        return _demo()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 if __name__ == "__main__":
     sys.exit(main())
-else:
-    # `gradio playground.py` and Hugging Face Spaces look for this name.
-    keep_freed_memory()
-    demo = build_page(Scheduler(pick_device("auto")))
