@@ -116,7 +116,7 @@ def score_network(
     """
     device = next(network.parameters()).device
     tables: dict[str, list[Tensor]] = {name: [] for name in ("model", *scene.baselines)}
-    count, brightest = 0, 0.0
+    count, brightest = 0, []
     for clip in clips:
         context, truth, valid = clip.split(context_frames)
         truth = truth[:, :horizon]
@@ -124,7 +124,7 @@ def score_network(
         parts = context.to(device).split(at_once)
         predicted = torch.cat([network.predict(p, horizon, augmented=augmented) for p in parts])
         predicted = predicted.cpu()
-        brightest = max(brightest, predicted.max().item())
+        brightest.append(predicted.max())
         tables["model"].append(scene_scores(scene, predicted, truth, valid))
         for name in scene.baselines:
             baseline = scene.baseline(name, context, truth)
@@ -134,4 +134,5 @@ def score_network(
     scores = {name: torch.cat(table) for name, table in tables.items()}  # (n, horizon, 5)
     leads = {name: by_lead_time(table) for name, table in scores.items()}
     ssim = scores["model"][:, :, METRICS.index("ssim")].mean(1)
+    brightest = torch.stack(brightest).max().item()  # NaN if one is
     return LeadTimeScores(count, leads.pop("model"), leads, ssim, brightest)

@@ -144,12 +144,14 @@ def frame_scores(predicted: Tensor, truth: Tensor, valid: Tensor | None = None) 
 
 
 def mean_of(scores: Tensor) -> Scores:
-    """Return the mean over all frames of `frame_scores`, (..., 5), but those that are NaN."""
-    return Scores(*scores.flatten(0, -2).nanmean(0).tolist())
+    """Return the mean over all frames of `frame_scores`, (..., 5), but those that nobody knows."""
+    scores = scores.flatten(0, -2)
+    unknown = scores.isnan().all(1)  # all of it: a prediction of NaN must not drop out of its mean
+    return Scores(*scores[~unknown].mean(0).tolist())
 
 
 def mean_scores(scores: list[Scores]) -> Scores:
-    """Return the mean of each metric, over the frames that have it."""
+    """Return the mean of each metric, over the scores of something that is known."""
     return mean_of(torch.tensor([astuple(row) for row in scores], dtype=torch.float64))
 
 
@@ -174,6 +176,7 @@ def _score(predicted: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     mse = (clipped - truth).square().flatten(1).sum(1) / known
     psnr = (-10 * mse.log10()).clamp(max=PSNR_CEILING)
     ssim = torch.stack(uniform_ssim(clipped, truth, 1.0, 2.0), 1)
+    ssim = ssim.nan_to_num(nan=-1.0)  # of a prediction of NaN, which nothing is less like
     ssim[known == 0] = math.nan
     return torch.cat(
         [

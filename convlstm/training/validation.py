@@ -71,7 +71,7 @@ class Validation:
         Returns:
             The mean loss, and the scores.
         """
-        scene, loss, brightest, scores = self._scene, 0.0, 0.0, []
+        scene, loss, brightest, scores = self._scene, 0.0, [], []
         for start in range(0, len(self), at_once):
             clip = self._part(slice(start, start + at_once))
             context, truth, valid = clip.split(self._context_frames)
@@ -79,7 +79,7 @@ class Validation:
             judged = predicted if valid is None else torch.where(valid, predicted, truth)
             share = len(truth) / len(self)
             loss += criterion(judged.logit(_NEARLY), judged, truth).item() * share
-            brightest = max(brightest, predicted.max().item())
+            brightest.append(predicted.max())
             scores.append(scene_scores(scene, predicted, truth, valid))
             if start not in self._trivial:
                 self._trivial[start] = {
@@ -91,6 +91,7 @@ class Validation:
             name: mean_of(torch.cat([part[name] for part in self._trivial.values()]))
             for name in scene.baselines
         }
+        brightest = torch.stack(brightest).max().item()  # NaN if one is
         return loss, Evaluation(mean_of(torch.cat(scores)), baselines, brightest)
 
     def _part(self, sequences: slice) -> Clip:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from convlstm.losses import LOSSES, MSE_SHARE, SSIM_WINDOW, gaussian_ssim
+from convlstm.training.losses import LOSSES, MSE_SHARE, SSIM_WINDOW, gaussian_ssim
 
 
 def seeded(seed: int = 0) -> torch.Generator:
