@@ -21,13 +21,16 @@ _PIECE_ELEMENTS = 8e6  # state values updated in a piece
 _GPU_TIMES = 100  # what a GPU does in the same time
 
 # Measured on 2 CPU cores (AVX-512 bf16), forward and backward: a GFLOP of convolution, the gates of
-# a million state values, and drawing and scoring a million pixels of a sequence.
+# a million state values (a million weights of attention take as long), and drawing and scoring a
+# million pixels of a sequence.
 _SECONDS_PER_GFLOP = {"float32": 0.0022, "bfloat16": 0.0010}
 _SECONDS_PER_MELEMENT = {"float32": 0.0175, "bfloat16": 0.0100}
 _SECONDS_PER_MPIXEL = 0.05
 _SECONDS_PER_CELL_CALL = 0.0004  # launching some forty operations, forward and backward
 _SECONDS_PER_PARAMETER = 4e-9  # reading and writing it and its moments once
 _BYTES_PER_ELEMENT = {"float32": 76, "bfloat16": 44}  # kept for the backward pass
+_BYTES_PER_ATTENDED = 4  # likewise
+_SOFTMAX = (torch.ops.aten._safe_softmax.default, torch.ops.aten._softmax.default)
 _MUON_ROUNDS = 5  # of Newton and Schulz, for each matrix and step
 
 
@@ -63,6 +66,7 @@ class Work(NamedTuple):
     gflop: float  # of convolutions and matrix products
     elements: float  # values of h
     cell_calls: float  # a cell's steps
+    attended: float  # weights of attention, of each position for each
 
     def plus(self, other: "Work", times: float) -> "Work":
         """Return the sum with so many times another."""
@@ -111,24 +115,31 @@ def _counted(
         context = torch.zeros(1, context_frames, frames.channels, *size, device="meta")
         with torch.no_grad(), FlopCounterMode(display=False) as flops, _Elements() as elements:
             network(context, horizon)
-        return Work(flops.get_total_flops() / 1e9, elements.count, elements.calls)
+        return Work(
+            flops.get_total_flops() / 1e9, elements.count, elements.calls, elements.attended
+        )
 
     one = count(1, 1)  # of which the first frame finds no state: every further one does
     return one, count(2, 1).plus(one, -1), count(1, 2).plus(one, -1)
 
 
 class _Elements(TorchDispatchMode):
-    """Counts the values of h: a cell takes two tanh of each, and nothing else takes any."""
+    """Counts the values of h: a cell takes two tanh of each, and nothing else takes any.
+
+    The weights of attention are what a softmax gives.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.count, self.calls = 0.0, 0.0
+        self.count, self.calls, self.attended = 0.0, 0.0, 0.0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
         result = function(*args, **(kwargs or {}))
         if function is torch.ops.aten.tanh.default:
             self.count += result.numel() / 2
             self.calls += 0.5
+        elif function in _SOFTMAX:
+            self.attended += result.numel()
         return result
 
 
@@ -147,7 +158,8 @@ def evaluation_chunk(config: TrainConfig, device: torch.device | str = "cpu") ->
 def _sequences_in_a_piece(config: TrainConfig, device: torch.device | str) -> float:
     """Count the sequences that may be trained on in one piece."""
     work = work_of(config)
-    limit = min(_PIECE_GFLOP / (3 * work.gflop), _PIECE_ELEMENTS / work.elements)
+    elements = work.elements + work.attended
+    limit = min(_PIECE_GFLOP / (3 * work.gflop), _PIECE_ELEMENTS / elements)
     return limit if torch.device(device).type == "cpu" else _GPU_TIMES * limit
 
 
@@ -186,6 +198,7 @@ def estimate(config: TrainConfig, precision: str) -> Cost:
         seconds = 60 * config.max_minutes
     kept = 2 / 7 if network.recompute else 1  # of the tensors that wait for the backward pass
     memory = kept * chunk * work.elements * _BYTES_PER_ELEMENT[precision]
+    memory += chunk * work.attended * _BYTES_PER_ATTENDED
     # The weights, the best ones, the gradient and its moments; perhaps an average.
     memory += 4 * (6 if config.ema else 5) * parameters
     whole_step = chunks * step_seconds(config.batch_size / chunks, config.horizon) + update
@@ -196,7 +209,7 @@ def _sequence_seconds(config: TrainConfig, work: Work, precision: str, horizon: 
     """Return what one sequence adds to a training step, in s."""
     # The backward pass takes two forward ones.
     seconds = _SECONDS_PER_GFLOP[precision] * 3 * work.gflop
-    seconds += _SECONDS_PER_MELEMENT[precision] * work.elements / 1e6
+    seconds += _SECONDS_PER_MELEMENT[precision] * (work.elements + work.attended) / 1e6
     height, width = config.scene.size
     pixels = config.scene.frames.channels * height * width * (config.context_frames + horizon)
     return seconds + _SECONDS_PER_MPIXEL * pixels / 1e6
