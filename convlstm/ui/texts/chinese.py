@@ -340,6 +340,14 @@ CHINESE: dict[str, str] = {
     "preset states-only": "只靠状态",
     "sentence states-only": "看过十帧之后不再读入任何东西，连自己的预测也不读："
     "一切都必须在状态里。",
+    "preset blizzard": "提前六小时",
+    "sentence blizzard": "北美的气压、气温和风，每六小时一张图。"
+    "半分钟内，预测就比重复最后一张图更好。",
+    "preset blizzard-day": "提前一天",
+    "sentence blizzard-day": "在自己的预测上学习，向前四张图。"
+    "提前一天时，长期平均（气候平均）很难超过。",
+    "preset blizzard-pressure": "只看气压",
+    "sentence blizzard-pressure": "看不到风和气温。下一张气压图会更差吗？",
     "preset moving-mnist-compact": "移动数字，紧凑",
     "sentence moving-mnist-compact": "由十帧预测十帧，图块 4 像素：小到在 CPU 上也能学会。",
     "preset moving-mnist-article": "移动数字，原文的网络",
@@ -352,6 +360,7 @@ CHINESE: dict[str, str] = {
     "rule number": "必须是 {low} 到 {high} 的数",
     "rule choice": "必须是以下之一：{choices}",
     "rule flag": "必须是真或假",
+    "rule crop": "必须是 0（整张图），或 {low} 到 {high}",
     "rule odd": "必须是奇数：1、3、5 或 7",
     "rule drawing": "必须是 {count} 个 0 到 255 的整数，不能全黑",
     "rule multiple": "必须是 {divisor} 的倍数",

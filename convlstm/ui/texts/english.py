@@ -378,6 +378,15 @@ ENGLISH: dict[str, str] = {
     "preset states-only": "On the states alone",
     "sentence states-only": "After ten frames it reads nothing any more, not even its own "
     "prediction: everything must be in the states.",
+    "preset blizzard": "Six hours ahead",
+    "sentence blizzard": "Pressure, temperature and wind over North America, a map every six "
+    "hours. In half a minute it is better than repeating the last map.",
+    "preset blizzard-day": "A day ahead",
+    "sentence blizzard-day": "Learns on its own predictions, four maps ahead. A day ahead the "
+    "long-term mean (climatology) is hard to beat.",
+    "preset blizzard-pressure": "Pressure alone",
+    "sentence blizzard-pressure": "Sees no wind and no temperature. Is the next pressure map "
+    "worse?",
     "preset moving-mnist-compact": "Moving MNIST, compact",
     "sentence moving-mnist-compact": "Ten frames from ten, on patches of 4 px: small enough to "
     "learn on a CPU.",

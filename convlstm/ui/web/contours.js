@@ -1,7 +1,7 @@
 // Lines of equal value, by marching squares: weather maps are read by their isobars.
 import { niceStep } from "./axes.js";
 
-const LINES = 16; // at most, over the whole range
+const LINES = 24; // at most, over the whole range
 // For each of 16 cells (corners over the level: 1 top left, 2 top right, 4 bottom right, 8 bottom
 // left), the sides that a line joins: 0 top, 1 right, 2 bottom, 3 left.
 const SIDES = [[], [[3, 0]], [[0, 1]], [[3, 1]], [[1, 2]], [[3, 0], [1, 2]], [[0, 2]], [[3, 2]], [[2, 3]], [[2, 0]], [[0, 1], [2, 3]], [[2, 1]], [[1, 3]], [[1, 0]], [[0, 3]], []];

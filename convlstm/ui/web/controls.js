@@ -6,6 +6,7 @@ import { isWorded, text } from "./words.js";
 
 const GROUPS = ["scene", "network", "training"];
 const NAMED = 3; // settings that a closed group names
+const LONG = 14; // letters of a choice's options beside its name
 
 // `set(name, value, rest)` hears of every change; `rest` is false while a slider still moves.
 export function buildControls(controls, set) {
@@ -20,8 +21,10 @@ export function buildControls(controls, set) {
   }));
 }
 
-// What waits behind "more", named by its first settings.
-export function wordMore() {
+// What depends on words: a choice too long for its name's line has one of its own; and what waits
+// behind "more" is named by its first settings.
+export function wordControls() {
+  for (const options of $$(".options")) options.classList.toggle("wide", options.textContent.length > LONG);
   for (const more of $$("details.more")) {
     const names = $$(".control", more).map((row) => text(`name ${row.dataset.name}`));
     const list = names.slice(0, NAMED).join(text("comma")) + (names.length > NAMED ? " …" : "");
@@ -46,7 +49,6 @@ const BUILDERS = {
       const key = isWorded(`choice ${choice}`) ? { "data-text": `choice ${choice}` } : {};
       options.append(make("label", {}, input, make("span", key, String(choice))));
     }
-    options.classList.toggle("wide", choices.join("").length > 12);
     const words = make("span", { class: "row" }, label);
     if (unit) words.append(make("span", { class: "unit", "data-text": `unit ${unit}` }));
     return [words, options];

@@ -32,6 +32,7 @@ export function drawCurve(snapshot) {
     nodes.push(label(x(step) + (late ? -5 : 5), top + 8, late ? "end" : "start", `${text(`name ${name}`)} ${old} → ${now}`, "mark-text"));
   }
   nodes.push(shape("path", { class: "train", d: pathOf(place(train)) }));
+  if (train.length === 1) nodes.push(shape("circle", { class: "train", cx: x(train[0][0]), cy: y(train[0][1]), r: 3 })); // no line yet
   nodes.push(shape("path", { class: "validation", d: pathOf(place(validation)) }));
   for (const [cx, cy] of place(validation.slice(-1))) nodes.push(shape("circle", { class: "validation", cx, cy, r: 4 }));
   svg.replaceChildren(...nodes);

@@ -44,7 +44,7 @@ export function clearPad() {
 
 // The drawing as the server takes it: SIDE x SIDE values from 0 to 255, row by row.
 export function readPad() {
-  const ink = Object.assign(make("canvas"), { width: SIDE, height: SIDE }).getContext("2d");
+  const ink = Object.assign(make("canvas"), { width: SIDE, height: SIDE }).getContext("2d", { willReadFrequently: true });
   ink.drawImage($(".pad"), 0, 0, SIDE, SIDE);
   const rgba = ink.getImageData(0, 0, SIDE, SIDE).data;
   return Array.from({ length: SIDE * SIDE }, (_, i) => rgba[4 * i]);

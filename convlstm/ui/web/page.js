@@ -1,6 +1,6 @@
 // The page: what a viewer does goes to the server, what the server knows comes back as snapshots.
 // Nothing happens before `start`, which Gradio's component calls with what it has.
-import { buildHelp, wordMore } from "./controls.js";
+import { buildHelp, wordControls } from "./controls.js";
 import { drawCurve } from "./curve.js";
 import { $, $$, hear, make, root, useRoot } from "./dom.js";
 import { actionOf, showLetters, switchLetters } from "./keys.js";
@@ -72,7 +72,7 @@ function showSnapshot() {
 
 function showWords() {
   wordPage();
-  wordMore();
+  wordControls();
   buildHelp(here.controls);
   showSettings();
   showDescription();

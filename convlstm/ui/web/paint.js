@@ -1,4 +1,5 @@
-// A frame on a canvas: whole multiples of a pixel, or a whole fraction where it is larger than its room.
+// A frame on a canvas: each pixel a whole number of the screen's, or a whole fraction where the frame
+// is larger than its room.
 import { errorColour, groundOf, tableOf } from "./colours.js";
 import { contourLevels, contourLines } from "./contours.js";
 import { make } from "./dom.js";
@@ -8,14 +9,14 @@ const CLOSE_UP = 24; // px of the frame
 
 export function fit(width, height, room) {
   const side = Math.max(width, height);
-  return room >= side ? Math.floor(room / side) : 1 / Math.ceil(side / room);
+  return room >= side ? Math.floor((room * devicePixelRatio) / side) / devicePixelRatio : 1 / Math.ceil(side / room);
 }
 
 // `truth` makes it a picture of the error; `lines` draws contours. The window is [left, top, width, height].
 export function paint(canvas, frame, { picture, stage, room, window = null, truth = null, lines = false }) {
   const [left, top, width, height] = window ?? [0, 0, picture.width, picture.height];
   const scale = fit(width, height, room);
-  const drawn = stage.colours === "map" ? Math.max(1, scale) : 1; // a map is drawn upon, and so drawn large
+  const drawn = stage.colours === "map" ? Math.max(1, Math.round(scale * devicePixelRatio)) : 1; // a map is drawn upon, and so drawn large
   if (canvas.width !== width * drawn) canvas.width = width * drawn;
   if (canvas.height !== height * drawn) canvas.height = height * drawn;
   canvas.style.width = `${width * scale}px`;
@@ -49,18 +50,18 @@ function hatch(context, holes, scale, dark) {
   for (const [x, y] of holes) context.rect(x * scale, y * scale, scale, scale);
   context.clip();
   context.beginPath();
-  for (let x = -height; x < width; x += HATCH) {
+  for (let x = -height; x < width; x += HATCH * devicePixelRatio) {
     context.moveTo(x, height);
     context.lineTo(x + height, 0);
   }
   context.strokeStyle = dark ? "#3a404c" : "#c9cdd6";
-  context.lineWidth = 1;
+  context.lineWidth = devicePixelRatio;
   context.stroke();
   context.restore();
 }
 
 function drawContours(context, frame, picture, { low, high }, scale) {
-  context.lineWidth = 1;
+  context.lineWidth = devicePixelRatio;
   for (const level of contourLevels(low, high)) {
     const part = (level - low) / (high - low);
     context.strokeStyle = part < 0.55 ? "rgb(255 255 255 / 0.65)" : "rgb(0 0 0 / 0.5)";

@@ -11,18 +11,19 @@ export function showTiles(snapshot) {
   const names = stage.baselines.map((name) => text(`baseline ${name}`));
   const error = (value) => errorNumber(value, stage.error);
   const skill = (value) => skillOf(value.error, scores.baselines[0].error, stage.error);
-  showTile("error", names, scores, ({ error: value }) => value, error, true);
+  // The last of each: what is missing to perfection.
+  showTile("error", names, scores, ({ error: value }) => value, error, (value) => value);
   setText($("[data-tile=error] .unit"), scores ? unitOf(stage.error.unit) : "");
-  showTile("ssim", names, scores, ({ ssim }) => ssim, ratio);
-  showTile("skill", names, scores, (value) => (value === scores.model ? scores.skill : skill(value)), percent);
-  showTile("psnr", names, scores, ({ psnr }) => psnr, decibels);
+  showTile("ssim", names, scores, ({ ssim }) => ssim, ratio, (value) => 1 - value);
+  showTile("skill", names, scores, (value) => (value === scores.model ? scores.skill : skill(value)), percent, (value) => 1 - value);
+  showTile("psnr", names, scores, ({ psnr }) => psnr, decibels, (value) => 10 ** (-value / 10));
 }
 
-function showTile(name, names, scores, valueOf, write, lowerIsBetter = false) {
+function showTile(name, names, scores, valueOf, write, missing) {
   const tile = $(`[data-tile=${name}]`), list = $("dl", tile);
   setText($("[data-score]", tile), scores ? write(valueOf(scores.model)) : "–");
   const baselines = scores ? scores.baselines.map(valueOf) : [];
-  tile.classList.toggle("good", baselines.length > 0 && beats(valueOf(scores.model), baselines, lowerIsBetter));
+  tile.classList.toggle("good", Boolean(scores) && beats(missing(valueOf(scores.model)), baselines.map(missing)));
   if (list.children.length !== names.length) list.replaceChildren(...names.map(() => make("div", {}, make("dt"), make("dd"))));
   names.forEach((baseline, n) => {
     setText($("dt", list.children[n]), baseline);

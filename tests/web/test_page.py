@@ -1,0 +1,318 @@
+"""The whole page in front of a server that only answers: what each part does together."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.web.conftest import asked, make_picture, make_snapshot, push, scores
+
+
+def wait_asked(page: Page, name: str, times: int = 1) -> dict:
+    page.wait_for_function(
+        "([name, times]) => asked.filter(([n]) => n === name).length >= times", arg=[name, times]
+    )
+    return asked(page, name)[-1]
+
+
+def test_the_scenes_of_the_server_become_buttons_and_runs_of_their_own(begin):
+    page = begin(make_snapshot())
+    assert page.locator("[data-scene]").count() == 2
+    page.click("[data-scene=clouds]")
+    assert wait_asked(page, "attach", 2)["scene"] == "clouds"
+    expect(page.locator("[data-scene=clouds]")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("[data-name=speed]")).to_have_count(0)
+    expect(page.locator(".status-text")).to_have_text("connecting")
+    page.click("[data-scene=dots]")
+    expect(page.locator(".status-text")).to_contain_text("epoch 20 of 100")
+
+
+def test_a_link_goes_to_its_scene_with_its_query(begin):
+    page = begin(query="?scene=clouds&epochs=7")
+    assert asked(page, "attach")[0] == {
+        "run": None,
+        "query": {"scene": "clouds", "epochs": "7"},
+        "scene": "clouds",
+    }
+
+
+def test_the_status_says_what_the_run_does_and_only_states_are_read_aloud(begin):
+    page = begin(make_snapshot(horizon=1))
+    expect(page.locator(".status-text")).to_have_text(
+        "training · epoch 20 of 100 · learning 1 of 2 frames ahead · 60 ms a step · 5 s left · CPU"
+    )
+    expect(page.locator("[aria-live]")).to_have_text("training")
+    expect(page.locator(".about")).to_have_text("8,449 parameters · 80 sequences")
+    push(page, make_snapshot(state="failed", reason="out of memory"))
+    expect(page.locator(".advice")).to_contain_text("out of memory")
+    assert page.get_attribute("#gradio", "data-state") == "failed"
+
+
+def test_the_tiles_show_both_baselines_and_are_green_only_over_the_better_one(begin):
+    page = begin(make_snapshot())
+    expect(page.locator(".scores-subtitle")).to_contain_text("this sequence")
+    tile = page.locator("[data-tile=ssim]")
+    expect(tile).to_contain_text("0.900")
+    expect(tile).to_contain_text("repeat last frame")
+    expect(tile).to_contain_text("0.700")
+    expect(tile).to_have_class("tile good")
+    of_validation = {
+        "model": scores(0.005, 0.6),
+        "baselines": {"copy_last": scores(0.01, 0.5), "black": scores(0.004, 0.7)},
+        "skill": 0.5,
+        "isBlack": False,
+    }
+    push(page, make_snapshot(scores=of_validation))
+    expect(page.locator(".scores-subtitle")).to_contain_text("validation set")
+    for name in ("error", "ssim", "skill"):
+        expect(page.locator(f"[data-tile={name}]")).to_have_class("tile")
+    expect(page.locator("[data-score=skill]")).to_have_text("50 %")
+
+
+def test_the_stage_shows_seen_where_nothing_was_predicted(begin):
+    page = begin(make_snapshot())
+    assert [page.locator(f".row-frames.{row} canvas").count() for row in ("input", "error")] == [
+        3,
+        2,
+    ]
+    expect(page.locator(".view.prediction .blank")).to_be_hidden()
+    page.locator("[data-do=scrub]").fill("-1")
+    expect(page.locator(".when")).to_have_text("t − 1, seen")
+    expect(page.locator(".view.prediction .blank")).to_have_text("seen")
+    expect(page.locator(".view.prediction .blank")).to_be_visible()
+    blank = "document.querySelector('.view.prediction canvas').getContext('2d')"
+    assert not page.evaluate(f"{blank}.getImageData(0, 0, 6, 4).data.some(Boolean)")
+    page.click(".row-frames.prediction figure >> nth=1")
+    expect(page.locator(".moment")).to_have_text("t + 2")
+    expect(page.locator(".row-frames.truth figure.now")).to_have_attribute("data-lead", "2")
+    assert page.get_attribute("[data-do=scrub]", "aria-valuetext") == "t + 2"
+    assert "SSIM 0.900" in page.get_attribute(".view.prediction canvas", "aria-label")
+
+
+def test_playing_goes_through_all_moments_until_it_is_stopped(begin):
+    page = begin(make_snapshot())
+    page.click("[data-do=animate]")
+    expect(page.locator("[data-do=animate]")).to_have_attribute("aria-pressed", "true")
+    for moment in ("t − 2, seen", "t + 2"):
+        page.wait_for_function(
+            "words => document.querySelector('.moment').textContent === words", arg=moment
+        )
+    page.click("[data-do=animate]")
+    expect(page.locator("[data-do=animate]")).to_have_attribute("aria-pressed", "false")
+
+
+def test_the_close_up_and_the_pad_are_offered_where_they_make_sense(begin):
+    page = begin(make_snapshot(picture=make_picture(width=64, height=64)))
+    page.click("[data-do=closeup]")
+    assert page.evaluate("document.querySelector('.view.truth canvas').width") == 24
+    stage = {**make_snapshot()["stage"], "closeUp": False, "drawable": False}
+    push(page, make_snapshot(stage=stage))
+    expect(page.locator("[data-do=closeup]")).to_be_hidden()
+    expect(page.locator(".draw")).to_be_hidden()
+
+
+def test_a_map_has_a_colour_bar_and_times_and_a_chart_of_its_error(begin):
+    picture = make_picture() | {"times": [f"{n} Jan 06:00" for n in range(1, 6)]}
+    error = {"kind": "rmse", "unit": "hPa", "digits": 2, "axis": "linear"}
+    look = {"colours": "map", "low": 960, "high": 1040, "unit": "hPa"}
+    stage = {**make_snapshot()["stage"], **look, "error": error}
+    page = begin(make_snapshot(stage=stage, picture=picture))
+    expect(page.locator(".colour-bar")).to_contain_text("1040 hPa")
+    expect(page.locator(".error-key")).to_contain_text("full colour from 20 hPa")
+    expect(page.locator(".row-frames.input figcaption").first).to_have_text("1 Jan 06:00")
+    expect(page.locator(".when")).to_have_text("4 Jan 06:00")
+    expect(page.locator(".lead-title")).to_have_text("Error (RMSE) by lead time in hPa")
+    expect(page.locator(".curve-subtitle")).to_have_text("RMSE in hPa, linear scale")
+
+
+def test_the_curve_has_training_validation_baselines_and_marks(begin):
+    curve = make_snapshot()["curve"] | {"marks": [[1, "speed", 1, 3]]}
+    page = begin(make_snapshot(curve=curve))
+    assert page.get_attribute("svg.curve path.train", "d").count("L") == 1
+    expect(page.locator("svg.curve .mark-text")).to_have_text("Speed 1 → 3")
+    expect(page.locator("svg.curve .baseline")).to_have_count(0)  # none of the validation set yet
+    expect(page.locator(".legend li")).to_have_text(
+        ["training", "validation", "repeat last frame", "black frame"]
+    )
+    expect(page.locator("svg.lead circle")).to_have_count(2)
+
+
+def test_a_setting_is_shown_with_its_unit_described_and_announced_once_it_rests(begin):
+    page = begin(make_snapshot())
+    page.locator("[data-name=speed] input").fill("5")
+    expect(page.locator("[data-name=speed] output")).to_have_text("5 px/frame")
+    slider = page.locator("[data-name=speed] input")
+    expect(slider).to_have_attribute("aria-valuetext", "5 px/frame")
+    expect(slider).to_have_accessible_name("Speed")
+    assert wait_asked(page, "act")["action"] == "change"
+    assert asked(page, "act")[0]["settings"]["speed"] == 5
+    expect(page.locator("[data-do=preset]")).to_have_value("")
+    page.select_option("[data-do=preset]", "too-fast")
+    expect(page.locator("[data-name=speed] output")).to_have_text("4 px/frame")
+    expect(page.locator(".reach")).to_contain_text("2 px a frame")
+
+
+def test_a_tap_on_a_sliders_name_does_not_move_it(begin):
+    page = begin(make_snapshot())
+    page.click("[data-name=speed] .name")
+    assert page.input_value("[data-name=speed] input") == "2"
+    assert page.locator("label:has(input[type=range])").count() == 0
+
+
+def test_a_refused_setting_is_marked_and_found_where_it_hides(begin):
+    refused = {"key": "refused", "name": "seed", "value": "-1", "rule": "flag", "details": {}}
+    page = begin(make_snapshot(), describe={"notice": refused})
+    expect(page.locator(".cost")).to_have_text("Seed is -1: must be true or false.")
+    expect(page.locator("[data-name=seed]")).to_be_visible()  # its group was closed
+
+
+def test_a_checked_box_looks_checked(begin):
+    page = begin(make_snapshot())
+    page.click("summary:has-text('Peephole')")
+    box = page.locator("[data-name=peephole] input")
+    looks = "b => [getComputedStyle(b).backgroundColor, getComputedStyle(b, '::after').content]"
+    before = box.evaluate(looks)
+    box.check()
+    assert box.evaluate(looks) != before
+
+
+def test_a_reset_is_asked_about_only_after_ten_seconds(begin):
+    page = begin(make_snapshot(seconds=9))
+    page.click("[data-do=reset]")
+    assert wait_asked(page, "act")["action"] == "reset"
+    push(page, make_snapshot(seconds=42))
+    page.keyboard.press("Escape")
+    page.locator("h1").click()
+    page.keyboard.press("r")
+    dialog = page.locator("dialog.reset")
+    expect(dialog).to_contain_text("has learnt for 42 s")
+    expect(page.locator("[data-do=keep]")).to_be_focused()
+    page.keyboard.press("s")  # no key acts behind the question
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    page.click("[data-do=reset]")
+    page.click("[data-do=keep]")
+    expect(dialog).to_be_hidden()
+    assert len(asked(page, "act")) == 1
+    page.click("[data-do=reset]")
+    page.click("[data-do=throw-away]")
+    expect(dialog).to_be_hidden()
+    assert wait_asked(page, "act", 2)["action"] == "reset"
+    assert len(asked(page, "act")) == 2
+
+
+def test_letters_can_be_switched_off_and_stay_so(begin):
+    page = begin(make_snapshot())
+    page.locator("h1").click()
+    page.keyboard.press("s")
+    assert wait_asked(page, "act")["action"] == "step"
+    page.click("[data-tab=how]")
+    page.locator("[data-do=letters]").uncheck()
+    page.locator("h1").click()
+    page.keyboard.press("s")
+    page.keyboard.press("Space")
+    assert wait_asked(page, "act", 2)["action"] == "pause"
+    assert len(asked(page, "act")) == 2
+    assert page.evaluate("localStorage.getItem('convlstm-playground-letters')") == "off"
+
+
+def test_arrows_turn_the_sample_and_ask_no_more_than_that(begin):
+    page = begin(make_snapshot())
+    page.locator("h1").click()
+    page.keyboard.press("ArrowLeft")
+    assert wait_asked(page, "look") == {"run": "run-dots", "sample": 7}
+
+
+def test_arrows_go_from_tab_to_tab(begin):
+    page = begin(make_snapshot())
+    page.focus("[data-tab=share]")
+    page.keyboard.press("ArrowRight")
+    assert page.is_visible("#cp-how") and page.is_hidden("#cp-share")
+    assert asked(page, "look") == []
+
+
+def test_a_drawing_is_sent_as_grey_values_and_an_empty_pad_asks_for_one(begin):
+    page = begin(make_snapshot())
+    page.click("[data-do=send-drawing]")
+    expect(page.locator(".notice-text")).to_contain_text("draw a digit first")
+    box = page.locator(".pad").bounding_box()
+    page.mouse.move(box["x"] + 40, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 120, box["y"] + 120, steps=4)
+    page.mouse.up()
+    page.click("[data-do=send-drawing]")
+    sent = wait_asked(page, "draw")
+    assert len(sent["drawing"]) == 56 * 56 and max(sent["drawing"]) == 255
+    assert sent["angle"] == 30
+    expect(page.locator(".notice")).to_be_hidden()
+    page.click("[data-do=clear-pad]")
+    page.click("[data-do=send-drawing]")
+    expect(page.locator(".notice")).to_be_visible()
+
+
+def test_a_file_is_fetched_from_its_address(begin):
+    page = begin(make_snapshot(hasScript=True), download={"url": "made/run.txt", "name": "a.txt"})
+    page.route("**/made/**", lambda route: route.fulfill(body="done", content_type="text/plain"))
+    with page.expect_download() as download:
+        page.click("[data-download=script]")
+    assert download.value.suggested_filename == "a.txt"
+    assert download.value.url == "http://modules.test/made/run.txt"
+    assert asked(page, "download") == [{"run": "run-dots", "kind": "script"}]
+    push(page, make_snapshot(hasScript=False))
+    expect(page.locator("[data-download=script]")).to_be_hidden()
+
+
+def test_an_opened_checkpoint_brings_its_settings(begin, tmp_path):
+    file = tmp_path / "run.safetensors"
+    file.write_bytes(b"x")
+    settings = {"settings": {"speed": 7}, "notice": {"key": "opened"}}
+    page = begin(make_snapshot(), open_checkpoint=settings)
+    page.set_input_files("[data-do=upload]", file)
+    expect(page.locator("[data-name=speed] output")).to_have_text("7 px/frame")
+    expect(page.locator(".notice[data-kind=fact]")).to_contain_text("Checkpoint opened")
+    assert asked(page, "open_checkpoint") == [{"run": "run-dots", "path": "/uploaded"}]
+
+
+def test_notices_come_and_go(begin):
+    reset = {"notice": {"key": "reset", "names": ["walls"]}}
+    page = begin(make_snapshot(state="paused"), act=reset)
+    page.click("[data-name=walls] label:has-text('bounce')")
+    expect(page.locator(".notice-text")).to_contain_text("Changed: Walls")
+    page.click("[data-do=dismiss]")
+    expect(page.locator(".notice")).to_be_hidden()
+
+
+def test_a_lost_run_is_opened_anew_and_a_strangers_snapshot_is_ignored(begin):
+    page = begin(make_snapshot())
+    push(page, make_snapshot(run="run-of-another", epoch=99))
+    expect(page.locator(".status-text")).to_contain_text("epoch 20")
+    page.evaluate("push({ run: 'run-dots', notice: { key: 'lost' } })")
+    assert wait_asked(page, "attach", 2)["run"] == "run-dots"
+
+
+def test_the_language_turns_everything_at_once(begin):
+    page = begin(make_snapshot())
+    page.click("[data-do=language]")
+    expect(page.locator("[data-do=pause]")).to_contain_text("暂停")
+    expect(page.locator(".rows h3").first).to_have_text("输入")
+    expect(page.locator("[data-tile=error] dt").first).to_have_text("重复最后一帧")
+    assert page.get_attribute("#gradio", "lang") == "zh-CN"
+
+
+def test_gradios_own_errors_stay_visible(begin):
+    page = begin(make_snapshot())
+    page.evaluate("document.body.append(Object.assign(document.createElement('p'), "
+                  "{ className: 'toast-wrap', textContent: 'error' }))")  # fmt: skip
+    expect(page.locator(".toast-wrap")).to_be_visible()
+
+
+@pytest.mark.parametrize("size", [(1366, 768), (390, 844)])
+def test_nothing_is_cut_off_at_the_side(begin, size):
+    frames = make_picture(context=10, horizon=10, width=64, height=64)
+    page = begin(make_snapshot(picture=frames))
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    rows = "document.querySelector('.rows')"
+    page.wait_for_function(f"{rows}.scrollWidth <= {rows}.clientWidth")  # drawn anew by then
+    if size[1] == 768:
+        for part in (".transport", ".top", ".player", ".beside", ".draw"):
+            box = page.locator(part).bounding_box()
+            assert box["y"] + box["height"] <= 768, part
