@@ -82,7 +82,7 @@ def frame_figure(frame: np.ndarray, title: str, look: Look | None = None) -> byt
     figure = Figure(figsize=(4.2, 3.6), dpi=120, layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(
-        look.low + (look.high - look.low) * frame,
+        look.low + (look.high - look.low) * look.on_scale(frame),
         cmap="gray" if look.colours == "grey" else "cividis",
         vmin=look.low,
         vmax=look.high,
@@ -123,8 +123,10 @@ def sequence_figure(picture: Picture, title: str, look: Look | None = None) -> b
     """Draw one forecast: input, truth, prediction and error, a column for each frame; a PNG."""
     from matplotlib.figure import Figure
 
-    is_grey = look is None or look.colours == "grey"
+    look = look or Look()
+    is_grey = look.colours == "grey"
     rows = {"input": picture.context, "truth": picture.truth, "prediction": picture.predicted}
+    rows = {name: look.on_scale(frames) for name, frames in rows.items()}
     rows["error"] = picture.predicted - picture.truth
     columns = max(len(frames) for frames in rows.values())
     largest = 1 if is_grey else max(1e-6, float(np.abs(rows["error"]).max()))
@@ -191,12 +193,13 @@ def picture_files(
     files["prediction.png"] = frame_figure(picture.predicted[0], "Prediction", look)
     if records:
         files["mse_curve.png"] = curve_figure(records, measure)
-    seen_and_predicted = np.concatenate([picture.context, picture.predicted])
+    look = look or Look()
+    seen_and_predicted = look.on_scale(np.concatenate([picture.context, picture.predicted]))
     files["sequence.gif"] = gif(seen_and_predicted)
     if len(picture.truth) == 1:
         return files
     mean = sum(row.ssim for row in picture.scores) / len(picture.scores)
-    truth = np.concatenate([picture.context, picture.truth])
+    truth = look.on_scale(np.concatenate([picture.context, picture.truth]))
     line = np.full((*truth.shape[:2], 1), 0.5, dtype=truth.dtype)
     side_by_side = np.concatenate([truth, line, seen_and_predicted], 2)
     files["forecast.png"] = sequence_figure(picture, f"{picture.name}, SSIM {mean:.3f}", look)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -86,9 +87,10 @@ class Look:
 
     Attributes:
         colours: "grey", or "map" for a colour map with a bar.
-        low: the physical value that 0 stands for.
-        high: that 1 stands for.
+        low: the physical value at the low end of the colours.
+        high: at their high end.
         unit: of both; a key of the page's texts, or empty.
+        ends: the values, in [0, 1], that both stand for.
         close_up: whether what moves is so small that a close-up helps.
         drawable: whether a viewer may draw something that moves.
     """
@@ -97,8 +99,14 @@ class Look:
     low: float = 0.0
     high: float = 1.0
     unit: str = ""
+    ends: tuple[float, float] = (0.0, 1.0)
     close_up: bool = False
     drawable: bool = False
+
+    def on_scale(self, frames: np.ndarray) -> np.ndarray:
+        """Turn values into places on the scale of colours, 0 at its low end and 1 at its high."""
+        first, last = self.ends
+        return (frames - first) / (last - first)
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,13 @@ class Quantity(NamedTuple):
     high: float  # what 1 stands for
     unit: str
     scale: float  # the file's units in one of `unit`
+    shown: tuple[float, float]  # the ends of its colours, in the file's units
 
 
-_PRESSURE = Quantity("pressure_pa", 96_000, 107_000, "hPa", 100)
-_TEMPERATURE = Quantity("temperature_k", 200, 350, "K", 1)
-_EAST = Quantity("wind_east_ms", -35, 35, "m/s", 1)
-_NORTH = Quantity("wind_north_ms", -35, 35, "m/s", 1)
+_PRESSURE = Quantity("pressure_pa", 96_000, 107_000, "hPa", 100, (97_000, 104_500))
+_TEMPERATURE = Quantity("temperature_k", 200, 350, "K", 1, (240, 305))
+_EAST = Quantity("wind_east_ms", -35, 35, "m/s", 1, (-25, 25))
+_NORTH = Quantity("wind_north_ms", -35, 35, "m/s", 1, (-25, 25))
 _QUANTITIES: dict[Variable, tuple[Quantity, ...]] = {
     "all": (_PRESSURE, _TEMPERATURE, _EAST, _NORTH),
     "pressure": (_PRESSURE,),
@@ -107,14 +108,15 @@ class Storm(Scene):
     @property
     def measure(self) -> Measure:
         """How the squared error is told: as a root, in physical units."""
-        _, low, high, unit, scale = _QUANTITIES[self.variable][0]
+        _, low, high, unit, scale, _ = _QUANTITIES[self.variable][0]
         return Measure("rmse", (high - low) / scale, unit, 2, "linear")
 
     @property
     def look(self) -> Look:
         """How the maps are shown."""
-        _, low, high, unit, scale = _QUANTITIES[self.variable][0]
-        return Look("map", low / scale, high / scale, unit)
+        _, low, high, unit, scale, shown = _QUANTITIES[self.variable][0]
+        ends = tuple((end - low) / (high - low) for end in shown)
+        return Look("map", shown[0] / scale, shown[1] / scale, unit, ends)
 
     def sample(
         self, batch_size: int, num_frames: int, generator: torch.Generator, split: Split = "train"

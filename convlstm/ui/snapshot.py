@@ -13,8 +13,8 @@ import numpy as np
 from convlstm.files.pictures import sprite_sheet
 from convlstm.scenes.scene import Measure
 from convlstm.server.run import Run
+from convlstm.server.view import StagePicture
 from convlstm.training.metrics import Evaluation, Scores
-from convlstm.training.picture import Picture
 from convlstm.training.records import StepRecord
 from convlstm.training.trainer import Trainer
 from convlstm.ui.share import has_script
@@ -28,7 +28,7 @@ class Viewer:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._trainer: Trainer | None = None
-        self._picture: Picture | None = None
+        self._picture: StagePicture | None = None
         self._picture_value: dict[str, object] | None = None
 
     def snapshot(self, runs_in_turn: int) -> dict[str, object]:
@@ -123,13 +123,14 @@ def _scores(evaluation: Evaluation, measure: Measure) -> dict[str, object]:
     }
 
 
-def _picture(picture: Picture, run: Run, measure: Measure) -> dict[str, object]:
-    frames = np.concatenate([picture.context, picture.truth, picture.predicted])
+def _picture(picture: StagePicture, run: Run, measure: Measure) -> dict[str, object]:
+    look = run.config.scene.look
+    frames = look.on_scale(np.concatenate([picture.context, picture.truth, picture.predicted]))
     known = picture.known
     if known is not None:
         known = np.concatenate([known, known[len(picture.context) :]])
     return {
-        "sample": None if run.drawing else run.sample,
+        "sample": picture.sample,
         "samples": run.view.samples,
         "width": frames.shape[2],
         "height": frames.shape[1],
