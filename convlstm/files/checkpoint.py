@@ -39,7 +39,7 @@ from convlstm.training.optimizers import Optimizer
 from convlstm.training.records import Change, End, PastTraining, StepRecord
 from convlstm.training.trainer import Trainer
 
-MAX_BYTES = 2**33  # the largest network with its moments takes 7 GiB
+MAX_BYTES = 2**34  # the largest network, its best and averaged weights and moments take 12 GiB
 _MAX_GENERATOR_BYTES = 2**13
 _MOST_TRAININGS = 100
 _MOST_CHANGES = 10_000
@@ -225,8 +225,10 @@ def read_checkpoint(source: str | Path | bytes, *, max_bytes: int = MAX_BYTES) -
     network = build_network(config.network, config.scene.frames, device="meta")
     names = version.names(config, network)
     progress = _read_progress(metadata) if "progress" in metadata else None
-    entries = {names.get(name, name): entry for name, entry in entries.items()}
-    _check_entries(config, network, version, entries, progress)
+    known = {names.get(name, name): entry for name, entry in entries.items()}
+    if len(known) < len(entries):  # one would be checked, and the other one used
+        raise CheckpointError("The checkpoint is damaged: it holds a tensor under two names.")
+    _check_entries(config, network, version, known, progress)
     tensors = {names.get(name, name): value for name, value in load_content(data).items()}
     if progress is not None:
         _upgrade(version, config, tensors, progress)
@@ -239,9 +241,13 @@ def read_checkpoint(source: str | Path | bytes, *, max_bytes: int = MAX_BYTES) -
     if progress is None:
         return Checkpoint(config, weights, _read_trainings(metadata))
     tables = {name: tensors.pop(name) for name in TABLES}
-    records = read_history(tables, progress["ended"], config.scene)
+    records = read_history(tables, progress["ended"], config)
     _check_progress(config, records, tensors, progress)
-    trainings = _trainings_of_run(metadata, config, records)
+    trainings = (
+        _read_trainings(metadata)
+        if version.says_how_trained
+        else _trainings_of(records, config, metadata.get("device"))
+    )
     return Checkpoint(config, weights, trainings, tensors, progress, tuple(records))
 
 
@@ -268,7 +274,7 @@ def _content(
 
 def _version(metadata: dict[str, str]) -> Version:
     found = metadata.get("format"), metadata.get("version")
-    if found not in VERSIONS:
+    if not all(isinstance(part, str) for part in found) or found not in VERSIONS:
         raise CheckpointError(
             f"The file is no checkpoint of this program: its format is {shown(found[0])}, version "
             f"{shown(found[1])}, not {FORMAT!r}, version {VERSION!r} or one before it."
@@ -283,8 +289,15 @@ def _read_config(metadata: dict[str, str], version: Version) -> TrainConfig:
         check_choice("scene", scene, CATALOGUE)
         settings = {**version.lacking, **version.settings(settings)}
         base = TrainConfig(CATALOGUE[scene].scene)
-        if missing := set(settings_of(base)) - set(settings):
+        known = set(settings_of(base))
+        if missing := known - set(settings):
             raise CheckpointError(f"The checkpoint is damaged: {min(missing)} is missing.")
+        if unknown := set(settings) - known:  # without a list of all that there are
+            name = min(unknown)
+            raise CheckpointError(
+                "The checkpoint's settings are refused: "
+                f"{repr(name)[1:-1][:60]} is {shown(settings[name])}: is not a setting."
+            )
         return configure(settings, base)
     except SettingError as error:
         raise CheckpointError(f"The checkpoint's settings are refused: {error}") from error
@@ -404,10 +417,12 @@ def _check_progress(
     # Before the first update there are no moments; under float16 the first may have been left out.
     network = build_network(config.network, config.scene.frames, device="meta")
     expected = set(Optimizer.shapes(config.optimizer, network))
-    moments = set(part_of(tensors, "optimizer."))
+    moments = part_of(tensors, "optimizer.")
     updates = len(records) - (ended == "diverged")
-    if moments != expected and (moments or (updates and not progress["scaler"])):
+    if set(moments) != expected and (moments or (updates and not progress["scaler"])):
         raise CheckpointError("The checkpoint is damaged: its optimiser belongs to another run.")
+    if any(name.endswith(".step") and value.item() > updates for name, value in moments.items()):
+        raise CheckpointError("The checkpoint is damaged: more updates than steps.")
 
 
 def _read_trainings(metadata: dict[str, str]) -> tuple[PastTraining, ...]:
@@ -424,13 +439,9 @@ def _read_trainings(metadata: dict[str, str]) -> tuple[PastTraining, ...]:
         ) from error
 
 
-def _trainings_of_run(
-    metadata: dict[str, str], config: TrainConfig, records: list[StepRecord]
+def _trainings_of(
+    records: list[StepRecord], config: TrainConfig, device: object
 ) -> tuple[PastTraining, ...]:
-    if "about" in metadata:
-        return _read_trainings(metadata)
-    # The first files of squares did not say: it is in their history.
-    device = metadata.get("device")
     device = device if device in ("cpu", "cuda", "mps") else "cpu"
     seconds = records[-1].seconds if records else 0.0
     return (PastTraining(len(records), len(records) * config.batch_size, seconds, device),)

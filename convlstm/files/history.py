@@ -13,18 +13,11 @@ from torch import Tensor
 from convlstm.files.safe_files import CheckpointError
 from convlstm.files.versions import STEP_COLUMNS, evaluation_columns
 from convlstm.scenes.scene import Scene
+from convlstm.training.config import TrainConfig
 from convlstm.training.metrics import METRICS, Evaluation, Scores
 from convlstm.training.records import End, StepRecord
 
 _LARGEST = 1e30  # that any loss reaches
-# What the columns of a step may hold. A diverged run's last loss and error may be NaN, too.
-_RANGES = dict(
-    zip(
-        STEP_COLUMNS,
-        ((0, 1), (1, 20), (-_LARGEST, _LARGEST), (0, _LARGEST), (0, 1), (0, 1e9)),
-        strict=True,
-    )
-)
 _LARGEST_SCORE = 1e6
 TABLES = ("history.steps", "history.evaluations")
 
@@ -46,13 +39,15 @@ def history_tables(records: list[StepRecord], scene: Scene) -> dict[str, Tensor]
     }
 
 
-def read_history(tensors: dict[str, Tensor], ended: End | None, scene: Scene) -> list[StepRecord]:
+def read_history(
+    tensors: dict[str, Tensor], ended: End | None, config: TrainConfig
+) -> list[StepRecord]:
     """Make the records again.
 
     Args:
         tensors: the tables, of the right shapes.
         ended: why the run ended with its last step, or None.
-        scene: whose baselines the evaluations hold.
+        config: of the run.
 
     Raises:
         CheckpointError: a number in them cannot be.
@@ -60,21 +55,23 @@ def read_history(tensors: dict[str, Tensor], ended: End | None, scene: Scene) ->
     steps, evaluations = (tensors[name].numpy() for name in TABLES)
     if ended and not len(steps):
         raise CheckpointError(f"The checkpoint is damaged: {ended} before its first step.")
-    _check_steps(steps, ended)
+    _check_steps(steps, ended, config.horizon)
     _check_evaluations(evaluations, len(steps))
     scored = {int(row[0]): row[1:].tolist() for row in evaluations}
     records = []
     for step, (progress, horizon, *numbers) in enumerate(steps.tolist(), start=1):
         loss, *scores = scored.get(step, [None])
-        evaluation = _evaluation(scores, scene)
+        evaluation = _evaluation(scores, config.scene)
         records.append(StepRecord(step, progress, int(horizon), *numbers, loss, evaluation))
     if ended:
         records[-1] = replace(records[-1], ended=ended)
     return records
 
 
-def _check_steps(steps: np.ndarray, ended: End | None) -> None:
-    for (name, (low, high)), values in zip(_RANGES.items(), steps.T, strict=True):
+def _check_steps(steps: np.ndarray, ended: End | None, horizon: int) -> None:
+    # What the columns may hold. A diverged run's last loss and error may be NaN, too.
+    ranges = ((0, 1), (1, horizon), (-_LARGEST, _LARGEST), (0, _LARGEST), (0, 1), (0, 1e9))
+    for name, (low, high), values in zip(STEP_COLUMNS, ranges, steps.T, strict=True):
         known = values[:-1] if ended == "diverged" and name in ("loss", "mse") else values
         fits = (known >= low) & (known <= high)
         if name == "horizon":

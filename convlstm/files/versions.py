@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from convlstm.checks import check_number
 from convlstm.scenes.scene import Scene
 from convlstm.training.config import TrainConfig
 from convlstm.training.metrics import METRICS
@@ -45,6 +46,7 @@ class Version:
             parameters; a name that is not among them stays.
         steps: columns of its table of steps.
         evaluations: columns of its table of evaluations, for a scene.
+        says_how_trained: whether a run's file tells of its trainings; if not, its history does.
         upgrade: changes tensors under today's names, and the progress beside them, in place.
     """
 
@@ -54,11 +56,13 @@ class Version:
     names: Callable[[TrainConfig, torch.nn.Module], dict[str, str]] = lambda config, network: {}
     steps: int = len(STEP_COLUMNS)
     evaluations: Callable[[Scene], int] = evaluation_columns
+    says_how_trained: bool = True
     upgrade: Callable[[TrainConfig, Tensors, Values], None] = lambda config, tensors, progress: None
 
 
 def _squares_settings(settings: Values) -> Values:
-    return {**settings, "targets": {"last": "future"}.get(settings.get("targets"), "all")}
+    # What is neither "last" nor "all" is left to the setting's own check.
+    return {**settings, "targets": "future"} if settings.get("targets") == "last" else settings
 
 
 def _squares_names(config: TrainConfig, network: torch.nn.Module) -> dict[str, str]:
@@ -99,15 +103,16 @@ def _upgrade_squares(config: TrainConfig, tensors: Tensors, progress: Values) ->
 
 
 def _forecaster_settings(settings: Values) -> Values:
-    settings = {**settings, "epochs": settings.get("steps"), "batches_per_epoch": 1}
-    settings.pop("steps", None)
-    settings["architecture"] = settings.pop("network", None)
-    # What could not act was accepted then.
-    if settings["architecture"] == "multiscale":
-        settings["targets"] = "future"
-    elif settings.get("num_layers") == 1:
+    today = {"steps": "epochs", "network": "architecture"}
+    settings = {today.get(name, name): value for name, value in settings.items()}
+    # What could not act was accepted then. What could not be is left to the settings' own checks.
+    if settings.get("architecture") == "multiscale":
+        if settings.get("targets") == "all":
+            settings["targets"] = "future"
+    elif settings.get("num_layers") == 1 and settings.get("residual") is True:
         settings["residual"] = False
-    if settings.get("rollout") == "states":
+    if settings.get("rollout") == "states" and "scheduled_sampling" in settings:
+        check_number("scheduled_sampling", settings["scheduled_sampling"], 0, 1)
         settings["scheduled_sampling"] = 0.0
     return settings
 
@@ -166,6 +171,7 @@ VERSIONS: dict[tuple[str, str], Version] = {
         names=_squares_names,
         steps=4,
         evaluations=lambda scene: 2 + 3 * len(_OLD_SQUARES_METRICS),
+        says_how_trained=False,
         upgrade=_upgrade_squares,
     ),
     ("convlstm-forecaster", "3"): Version(
@@ -173,6 +179,7 @@ VERSIONS: dict[tuple[str, str], Version] = {
         lacking={
             "output": "sigmoid",
             "peephole": False,
+            "batches_per_epoch": 1,
             "forget_bias": 1.0,
             "context_frames": 10,
             "horizon": 10,
