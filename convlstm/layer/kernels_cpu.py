@@ -39,10 +39,19 @@ def empty_frames(n: int, B: int, C: int, H: int, W: int, dtype: torch.dtype) -> 
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """Return x (..., C, H, W) channels last, with strides that say so even where C is 1."""
-    x = x.movedim(-3, -1).contiguous()
-    strides = [x.shape[axis + 1 :].numel() for axis in range(x.ndim)]
-    return x.as_strided(x.shape, strides).movedim(-1, -3)
+    """Return x (..., C, H, W) channels last, with strides that say so even where C is 1.
+
+    Without a copy where it lies so already.
+    """
+    *others, C, H, W = x.shape
+    strides, size = [1, W * C, C], C * H * W
+    for n in reversed(others):
+        strides.insert(0, size)
+        size *= n
+    if x.stride() == tuple(strides):
+        return x
+    x = x.movedim(-3, -1).contiguous().movedim(-1, -3)
+    return x.as_strided(x.shape, strides)
 
 
 class Convolution:

@@ -70,7 +70,7 @@ class Scan(torch.autograd.Function):
             ctx.again, ctx.dtype, ctx.passes, ctx.packed = again, dtype, shared.passes, packed
             ctx.set_materialize_grads(False)
             kept = (*read.cells, *(tensor for step in read.steps for tensor in step))
-            ctx.save_for_backward(*tensors, read.outputs, *(_as_it_lies(t) for t in kept))
+            ctx.save_for_backward(*tensors, read.outputs, *kept)
         return read.outputs, read.cells[-1].clone()  # the backward pass needs it as it is
 
     @staticmethod
@@ -114,15 +114,10 @@ def _is_batched(tensor: Tensor | None) -> bool:
     return tensor is not None and any(is_kind(tensor) for is_kind in is_one)
 
 
-def _as_it_lies(frames: Tensor) -> Tensor:
-    """(..., C, H, W) to (..., H, W, C), contiguous: hooks keep numbers, but not always strides."""
-    return frames.movedim(-3, -1)
-
-
 def _unpacked(saved: tuple[Tensor | None, ...]) -> tuple[tuple[Tensor | None, ...], Read]:
     """Return what was given to a scan (x, h, c and the weights), and what it has kept."""
-    tensors, outputs = saved[:6], channels_last(saved[6])
-    kept = [tensor.contiguous().movedim(-1, -3) for tensor in saved[7:]]
+    # Hooks on saved tensors give back the numbers, but not always the strides.
+    tensors, (outputs, *kept) = saved[:6], map(channels_last, saved[6:])
     cells, parts = kept[: len(outputs)], kept[len(outputs) :]
     steps = [Step(*step) for step in zip(parts[::3], parts[1::3], parts[2::3], strict=True)]
     return tensors, Read(outputs, cells, steps)
