@@ -6,9 +6,8 @@ import time
 from typing import Literal
 
 from convlstm.scenes.drawing import Drawing
-from convlstm.server.view import View
+from convlstm.server.view import StagePicture, View
 from convlstm.training.config import TrainConfig
-from convlstm.training.picture import Picture
 from convlstm.training.trainer import Trainer
 
 RunState = Literal[
@@ -70,7 +69,7 @@ class Run:
         self.steps_wanted = 0  # by Step: train until so many more records have come
         self.step_seconds: float | None = None
         self._seconds = trainer.seconds
-        self.picture: Picture | None = None
+        self.picture: StagePicture | None = None
         self._pictured: tuple[object, ...] = ()
         self._pictured_at = -math.inf
         self._picture_pause = _PICTURE_SECONDS

@@ -1,9 +1,22 @@
 """What a run's viewers look at: one of the scene's sequences, or a drawing of their own."""
 
+from dataclasses import dataclass
+
 from convlstm.scenes.drawing import Drawing
 from convlstm.scenes.scene import Clip
 from convlstm.training.picture import BaselineScores, Picture, baseline_scores, make_picture
 from convlstm.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class StagePicture(Picture):
+    """A picture that says which sequence it is of: meanwhile viewers may have chosen another.
+
+    Attributes:
+        sample: which of the view's, from 0; None for a drawing.
+    """
+
+    sample: int | None
 
 
 class View:
@@ -20,7 +33,7 @@ class View:
         self._horizon = max(config.horizon, config.scene.look_ahead)
         self._newest: tuple[object, Clip, BaselineScores] | None = None
 
-    def draw(self, trainer: Trainer, shown: int | Drawing) -> Picture:
+    def draw(self, trainer: Trainer, shown: int | Drawing) -> StagePicture:
         """Predict a sequence, or how a drawing moves on, with the network as it is now."""
         if self._newest is None or self._newest[0] != shown:
             clip = self._clip(shown)
@@ -28,7 +41,7 @@ class View:
         _, clip, baselines = self._newest
         is_drawing = isinstance(shown, Drawing)
         frames = self._context_frames + self._horizon
-        return make_picture(
+        picture = make_picture(
             "drawing" if is_drawing else f"sample {shown + 1}",
             self._scene,
             clip,
@@ -37,6 +50,7 @@ class View:
             times=None if is_drawing else self._scene.times(shown, self._context_frames, frames),
             baselines=baselines,
         )
+        return StagePicture(**vars(picture), sample=None if is_drawing else shown)
 
     def _clip(self, shown: int | Drawing) -> Clip:
         if isinstance(shown, Drawing):

@@ -1,6 +1,6 @@
 """The page's controls, made of what each setting declares."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from convlstm.settings import Choice, Flag, Setting, declared
@@ -41,7 +41,9 @@ def controls_of(scene: str) -> list[Control]:
     """Return the controls of a scene's page, in the order of the settings."""
     config = default_config(scene)
     parts = {"scene": type(config.scene), "network": type(config.network), "training": TrainConfig}
-    return [_control(each, group) for group, owner in parts.items() for each in declared(owner)]
+    controls = (_control(each, group) for group, owner in parts.items() for each in declared(owner))
+    longest = config.scene.longest_horizon
+    return [replace(each, high=longest) if each.name == "horizon" else each for each in controls]
 
 
 def _control(setting: Setting, group: Literal["scene", "network", "training"]) -> Control:

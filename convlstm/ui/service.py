@@ -184,7 +184,7 @@ class Service:
             checkpoint = await asyncio.to_thread(read_checkpoint, path, max_bytes=MAX_UPLOAD_BYTES)
             config = checkpoint.config
             if config.scene.name != run.config.scene.name:
-                return {"notice": {"key": "other scene", "scene": config.scene.name}}
+                return {"notice": {"key": f"file of {config.scene.name}"}}
             self._scheduler.check(_work_of(checkpoint))
             await _done(
                 self._scheduler.replace(
