@@ -1,0 +1,48 @@
+"""The files that the program brings with it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from convlstm.files.checkpoint import load_checkpoint, read_checkpoint, start_from
+from convlstm.files.shipped import shipped_file
+from convlstm.scenes.catalogue import CATALOGUE
+from convlstm.server.run import Run
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = {name: shipped_file(entry.shipped) for name, entry in CATALOGUE.items()}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_file_opens_in_its_scene_and_can_be_shown(name):
+    checkpoint = read_checkpoint(SHIPPED[name])
+    assert checkpoint.config.scene.name == name
+    trainer = start_from(checkpoint, checkpoint.config)
+    assert trainer.config == checkpoint.config
+    run = Run(trainer, shipped=True)
+    run.draw_picture()
+    assert [scores.mse < 1 for scores in run.picture.scores] == [True] * len(run.picture.truth)
+    network = load_checkpoint(SHIPPED[name])
+    assert all((a == b).all() for a, b in zip(
+        network.parameters(), trainer.network.parameters(), strict=True
+    ))  # fmt: skip
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads as Linux does")
+def test_reading_a_file_leaves_openmp_to_the_thread_that_trains():
+    # A second thread with an OpenMP team of its own made training in the first half as fast.
+    code = """if True:
+        import os, sys
+        from convlstm.files.checkpoint import read_checkpoint
+        before = len(os.listdir("/proc/self/task"))
+        for path in sys.argv[1:]:
+            read_checkpoint(path)
+        print(len(os.listdir("/proc/self/task")) - before)
+    """
+    files = [str(path) for path in SHIPPED.values()]
+    job = subprocess.run(
+        [sys.executable, "-c", code, *files], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert job.stdout.strip() == "0"
