@@ -50,15 +50,15 @@ def main(arguments: list[str] | None = None) -> int:
         2 if it could not start; a stop ends the process with exit code 0.
     """
     flags = parse_arguments(arguments)
+    if importlib.util.find_spec("gradio") is None:
+        needs = 'the page needs Gradio: pip install "convlstm-playground[playground]".'
+        print(f"playground.py: {needs}", file=sys.stderr)
+        return 2
     try:
         device = pick_device(flags.device)
         _check_address(flags.host, flags.port)
     except (ValueError, OSError) as error:
         print(f"playground.py: {error}", file=sys.stderr)
-        return 2
-    if importlib.util.find_spec("gradio") is None:
-        needs = 'the page needs Gradio: pip install "convlstm-playground[playground]".'
-        print(f"playground.py: {needs}", file=sys.stderr)
         return 2
     from convlstm.ui.page import LAUNCH_OPTIONS, build_page  # slow: after what may be refused
 

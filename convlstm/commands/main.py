@@ -341,6 +341,7 @@ def _presets_text() -> str:
             79,
             initial_indent="  ",
             subsequent_indent=" " * 12,
+            break_on_hyphens=False,
         )
         for name, entry in CATALOGUE.items()
     )
