@@ -16,12 +16,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+from gradio_client import Client
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
+
+from convlstm.scenes.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 START_SECONDS = 120  # a cold import of torch and gradio on a busy machine
-FRAMES = {"squares": ".strip", "digits": ".row-frames"}  # where a scene shows what it saw
+PATIENCE = 120_000  # ms that a page may take for anything on a busy machine
+SCENES = tuple(CATALOGUE)
+SHOWN = "[data-state] .stage:not(.empty) .row-frames.prediction canvas"
 _LEFT = ("AbortError", "Unexpected error Connection errored out")
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -167,6 +172,13 @@ def server() -> Iterator[Server]:
         assert code == 0, output
 
 
+@pytest.fixture(scope="package")
+def client(server) -> Iterator[Client]:
+    client = Client(server.url, verbose=False)
+    yield client
+    client.close()
+
+
 def find_chromium() -> str | None:
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     found = (shutil.which(name) for name in names)
@@ -185,7 +197,9 @@ def browser() -> Iterator[Browser]:
             if os.environ.get("CI"):
                 raise
             pytest.skip(f"no Chromium: install it or set CHROMIUM_PATH ({error})")
+        expect.set_options(timeout=PATIENCE)
         yield browser
+        expect.set_options(timeout=None)
         browser.close()
 
 
@@ -195,7 +209,11 @@ def new_context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
     contexts, outside = [], []
 
     def make(**options) -> BrowserContext:
-        options = {"viewport": {"width": 1366, "height": 768}, "locale": "en-US"} | options
+        options = {
+            "viewport": {"width": 1366, "height": 768},
+            "locale": "en-US",
+            "reduced_motion": "reduce",  # or the first sequence plays by itself
+        } | options
         context = browser.new_context(**options)
 
         def route(handler) -> None:
@@ -221,11 +239,7 @@ def open_page(new_context, server) -> Iterator[Callable[..., Page]]:
     errors = []
 
     def make(
-        query: str = "",
-        context: BrowserContext | None = None,
-        url: str | None = None,
-        scene: str = "squares",
-        **options,
+        query: str = "", context: BrowserContext | None = None, url: str | None = None, **options
     ) -> Page:
         page = (context or new_context(**options)).new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -233,14 +247,14 @@ def open_page(new_context, server) -> Iterator[Callable[..., Page]]:
             "console",
             lambda message: errors.append(message.text) if message.type == "error" else None,
         )
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(PATIENCE)
         page.goto((url or server.url) + query)
-        page.wait_for_selector(f"[data-state] {FRAMES[scene]} canvas")
+        page.wait_for_selector(SHOWN)
         return page
 
-    def reload(page: Page, scene: str = "squares") -> None:
+    def reload(page: Page) -> None:
         page.reload()
-        page.wait_for_selector(f"[data-state] {FRAMES[scene]} canvas")
+        page.wait_for_selector(SHOWN)
         # Gradio reports the streams that the old page had to leave.
         errors[:] = [e for e in errors if not e.startswith(_LEFT)]
 
@@ -249,7 +263,7 @@ def open_page(new_context, server) -> Iterator[Callable[..., Page]]:
     assert errors == []
 
 
-def shoot(page: Page, name: str) -> None:
+def shoot(page: Page, name: str, **options) -> None:
     """Keep a screenshot, for a person to look at."""
     SCREENSHOTS.mkdir(exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", **options)

@@ -3,7 +3,9 @@ import urllib.error
 import urllib.request
 
 import pytest
-from gradio_client import Client
+
+from tests.browser.conftest import ROOT, SCENES
+from tests.browser.steps import settings, small
 
 TINY = {
     "canvas": 16,
@@ -15,11 +17,13 @@ TINY = {
 }
 
 
-@pytest.fixture(scope="module")
-def client(server):
-    client = Client(server.url, verbose=False)
-    yield client
-    client.close()
+FUNCTIONS = ("attach", "describe", "act", "look", "draw", "open_checkpoint", "download")
+
+
+def everything(value: str) -> str:
+    """Return an object in which every field of every function has the same value."""
+    fields = "run query scene settings action sample drawing angle path kind".split()
+    return "{" + ", ".join(f'"{field}": {value}' for field in fields) + "}"
 
 
 def post(server, path: str, payload: bytes) -> tuple[int, str]:
@@ -40,7 +44,42 @@ def test_a_client_trains_a_run_and_watches_it_end(client):
         if snapshot["state"] == "finished":
             break
     assert snapshot["step"] == 30
-    assert snapshot["scores"]["model"]["mse"] < 1
+    assert snapshot["scores"]["model"]["error"] < 1
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_a_client_trains_in_every_scene(client, scene):
+    opened = client.predict({}, scene, api_name="/open_run")
+    assert opened["scene"] == scene and opened["notice"] is None
+    run, own = opened["run"], settings(small(scene, epochs=3))
+    described = client.predict(own, scene, api_name="/describe")
+    assert described["seconds"] > 0 and f"scene={scene}" in f"scene=squares&{described['link']}"
+    client.predict("train", run, own, api_name="/act")
+    for snapshot in client.submit(run, api_name="/watch"):
+        if snapshot["state"] == "finished" and snapshot["picture"]:
+            break
+    assert (snapshot["scene"], snapshot["step"], snapshot["shipped"]) == (scene, 3, False)
+    assert set(snapshot["scores"]["baselines"]) == set(snapshot["stage"]["baselines"])
+    assert len(snapshot["picture"]["scores"]) == snapshot["picture"]["horizon"]
+
+
+def test_a_client_looks_at_another_sample_and_draws_and_is_refused_in_one_sentence(client):
+    run = client.predict({}, "digits", api_name="/open_run")["run"]
+    assert client.predict(run, 3, api_name="/look") == {}
+    for snapshot in client.submit(run, api_name="/watch"):
+        if snapshot["picture"] and snapshot["picture"]["sample"] == 3:
+            break
+    assert len(snapshot["picture"]["scores"]) == 10
+    reply = client.predict(run, [0, 1], 30, api_name="/draw")
+    assert reply["notice"]["text"].startswith("drawing is ")
+    reply = client.predict(run, 20, api_name="/look")
+    assert reply["notice"]["text"] == "sample is 20: must be a whole number from 0 to 19."
+
+
+def test_a_client_cannot_draw_where_there_are_no_digits(client):
+    run = client.predict({}, "storm", api_name="/open_run")["run"]
+    reply = client.predict(run, [255] * 56 * 56, 30, api_name="/draw")
+    assert reply["notice"]["key"] == "refused"
 
 
 def test_a_client_is_told_what_is_wrong_with_a_setting(client):
@@ -61,23 +100,37 @@ def test_rubbish_over_http_starts_nothing_and_breaks_nothing(server, client, val
         ("act", f'[{value}, "{run}", {{}}]'),
         ("act", f'["train", {value}, {{}}]'),
         ("act", value),
-        ("look", f'["{run}", {value}, 99]'),
+        ("look", f'["{run}", {value}]'),
+        ("draw", f'["{run}", {value}, {value}]'),
         ("describe", f"[{value}]"),
+        ("describe", f"[{{}}, {value}]"),
         ("open_run", f"[{value}]"),
+        ("open_run", f"[{{}}, {value}]"),
         ("watch", f"[{value}]"),
     ):
         post(server, f"/gradio_api/run/{endpoint}", f'{{"data": {arguments}}}'.encode())
         post(server, f"/gradio_api/call/{endpoint}", f'{{"data": {arguments}}}'.encode())
     config = json.loads(urllib.request.urlopen(server.url + "/config").read())
     page = next(c["id"] for c in config["components"] if c["type"] == "html")
-    for name in ("attach", "describe", "act", "look", "open_checkpoint", "download", "launch"):
-        for data in (value, f'{{"run": {value}, "settings": {value}, "path": {value}}}'):
+    for name in (*FUNCTIONS, "launch"):
+        for data in (value, everything(value)):
             body = {"session_hash": "s", "component_id": page, "fn_name": name}
             text = json.dumps(body)[:-1] + f', "data": {data}}}'
             post(server, "/gradio_api/component_server", text.encode())
     for snapshot in client.submit(run, api_name="/watch"):
         assert snapshot["state"] == "finished" and snapshot["shipped"]
         break
+
+
+def fetch(url: str) -> tuple[int, str, bytes]:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as response:
+            return response.status, response.headers.get_content_type(), response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, "", b""
+
+
+WEB = f"{ROOT.as_posix()}/convlstm/ui/web"
 
 
 @pytest.mark.parametrize(
@@ -88,16 +141,39 @@ def test_rubbish_over_http_starts_nothing_and_breaks_nothing(server, client, val
         "/gradio_api/runs",
         "/gradio_api/file=requirements.txt",
         "/gradio_api/file=../../../../etc/passwd",
+        "/gradio_api/file=/etc/passwd",
         "/file=playground.py",
+        f"/gradio_api/file={ROOT.as_posix()}/playground.py",
+        f"/gradio_api/file={ROOT.as_posix()}/pyproject.toml",
+        f"/gradio_api/file={ROOT.as_posix()}/checkpoints/quick-start.safetensors",
+        f"/gradio_api/file={ROOT.as_posix()}/convlstm/ui/page.py",
+        f"/gradio_api/file={ROOT.as_posix()}/convlstm/ui/texts/english.py",
+        f"/gradio_api/file={ROOT.as_posix()}/convlstm/ui/",
+        f"/gradio_api/file={ROOT.as_posix()}/.git/config",
+        f"/gradio_api/file={WEB}",
+        f"/gradio_api/file={WEB}/",
+        f"/gradio_api/file={WEB}/../page.py",
+        f"/gradio_api/file={WEB}/%2e%2e/page.py",
+        f"/gradio_api/file={WEB}/..%2fpage.py",
+        f"/gradio_api/file={WEB}/../web/../../../playground.py",
+        f"/gradio_api/file={WEB}/no-such-module.js",
+        f"/file={WEB}/../page.py",
     ],
 )
 def test_nothing_is_served_but_the_page(server, path):
-    try:
-        with urllib.request.urlopen(server.url + path, timeout=10) as response:
-            status = response.status
-    except urllib.error.HTTPError as error:
-        status = error.code
-    assert status in (403, 404)
+    assert fetch(server.url + path)[0] in (403, 404)
+
+
+SCRIPTS = ("text/javascript", "application/javascript")  # a browser runs no module of another type
+
+
+def test_the_modules_of_the_page_are_served_as_scripts(server):
+    modules = sorted((ROOT / "convlstm" / "ui" / "web").glob("*.js"))
+    assert modules
+    for module in modules:
+        status, kind, content = fetch(f"{server.url}/gradio_api/file={module.as_posix()}")
+        assert status == 200 and kind in SCRIPTS, module.name
+        assert content == module.read_bytes()
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "requirements.txt", "/tmp", "", "\u0000"])
