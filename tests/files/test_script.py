@@ -108,7 +108,7 @@ def run_isolated(script: Path) -> subprocess.CompletedProcess[str]:
         text=True,
         env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
         cwd=script.parent,
-        timeout=60,
+        timeout=600,
     )
 
 
