@@ -6,10 +6,12 @@ import pytest
 
 from convlstm.scenes.digits import Digits
 from convlstm.scenes.squares import Squares
+from convlstm.server import run as running
 from convlstm.server import scheduler as scheduling
 from convlstm.server.budget import Limits
 from convlstm.server.scheduler import Scheduler
 from convlstm.training import trainer as training
+from tests.server.helpers import WATCHED_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +25,9 @@ def few_sequences(monkeypatch):
 def serve(monkeypatch) -> Iterator[Callable[..., Scheduler]]:
     """Make schedulers that are closed after the test; keyword arguments are their limits."""
     monkeypatch.setattr(scheduling, "_measure_slowdown", lambda device: 1.0)
+    # A slow machine needs more than the usual 3 s from opening a run to its first picture.
+    for module in (scheduling, running):
+        monkeypatch.setattr(module, "WATCHED_SECONDS", WATCHED_SECONDS)
     made: list[Scheduler] = []
 
     def make(**limits: float) -> Scheduler:

@@ -15,6 +15,7 @@ from convlstm.training.records import StepRecord
 from convlstm.training.trainer import Trainer
 
 DEADLINE = 120  # s; only a test that fails waits for it
+WATCHED_SECONDS = 2.0 * DEADLINE  # after the last look at a run it is no longer watched
 
 # By scene, settings in which eight steps take a moment.
 _SMALL: dict[str, dict[str, object]] = {

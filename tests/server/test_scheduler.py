@@ -19,6 +19,7 @@ from tests.server.helpers import (
     ENDLESS,
     SCENES,
     SMALL,
+    WATCHED_SECONDS,
     alone,
     facts,
     held,
@@ -175,19 +176,19 @@ def test_a_full_server_says_so_and_makes_room_when_somebody_left(serve):
     for _ in range(2):
         with pytest.raises(ServerFull, match="all of its 3 runs are in use"):
             opened(scheduler)
-    unwatched(second, 20)
-    unwatched(first, 10)
+    unwatched(second, WATCHED_SECONDS + 20)
+    unwatched(first, WATCHED_SECONDS + 10)
     fourth = opened(scheduler)
     assert scheduler.get(second.id) is None
     assert [scheduler.get(run.id) for run in (first, third, fourth)] == [first, third, fourth]
 
 
 def test_a_training_or_waiting_run_is_never_thrown_out_for_a_new_one(serve):
-    scheduler = serve(kept_runs=2, active_runs=1)
+    scheduler = serve(kept_runs=2, active_runs=1, unwatched_seconds=1000)
     every = [opened(scheduler, ENDLESS) for _ in range(2)]
     for run in every:
         trained(scheduler, run, ENDLESS)
-        unwatched(run, 10)
+        unwatched(run, WATCHED_SECONDS + 10)
     with pytest.raises(ServerFull):
         opened(scheduler)
     assert [scheduler.get(run.id) for run in every] == every
@@ -196,11 +197,11 @@ def test_a_training_or_waiting_run_is_never_thrown_out_for_a_new_one(serve):
 
 
 def test_a_run_forgotten_in_the_line_takes_nobody_s_place(serve):
-    scheduler = serve(active_runs=1, kept_seconds=100, unwatched_seconds=1000)
+    scheduler = serve(active_runs=1, kept_seconds=1000, unwatched_seconds=10_000)
     first, second, third = (opened(scheduler, ENDLESS) for _ in range(3))
     for run in (first, second, third):
         trained(scheduler, run, ENDLESS)
-    unwatched(second, 200)
+    unwatched(second, 2000)
     wait_until(lambda: scheduler.get(second.id) is None and third.place == 1)
     scheduler.stop(first)
     wait_until(lambda: third.steps_done >= 1)

@@ -12,6 +12,7 @@ from tests.server.helpers import (
     DEADLINE,
     SCENES,
     SMALL,
+    WATCHED_SECONDS,
     held,
     is_over,
     let_it_turn,
@@ -160,7 +161,7 @@ def test_nothing_is_drawn_that_nobody_looks_at(serve):
     scheduler = serve()
     with held(scheduler):
         future = scheduler.open(lambda: Trainer(SMALL))
-        future.add_done_callback(lambda done: unwatched(done.result(), 10))
+        future.add_done_callback(lambda done: unwatched(done.result(), WATCHED_SECONDS + 10))
     run = future.result(DEADLINE)
     trained(scheduler, run, SMALL)
     wait_until(lambda: is_over(run))

@@ -6,7 +6,6 @@ import pytest
 
 from convlstm.scenes.digits import Digits
 from convlstm.server import scheduler as scheduling
-from convlstm.server.budget import Limits
 from convlstm.server.scheduler import Scheduler
 from convlstm.ui.service import Service
 
@@ -20,6 +19,6 @@ def few_sequences(monkeypatch):
 @pytest.fixture
 def service(monkeypatch) -> Iterator[Service]:
     monkeypatch.setattr(scheduling, "_measure_slowdown", lambda device: 1.0)
-    scheduler = Scheduler(limits=Limits(kept_runs=8))
+    scheduler = Scheduler()
     yield Service(scheduler)
     scheduler.close()
