@@ -10,28 +10,24 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "convlstm"
-ENGINE = sorted(PACKAGE.glob("*.py"))
-
-# What a part must know nothing of, beside the page.
-FORBIDDEN = {
-    "checks": {"data", "model", "training", "runs"},
-    "data": {"model", "losses", "metrics", "training", "runs"},
-    "losses": {"data", "model", "metrics", "training", "runs"},
-    "metrics": {"data", "model", "training", "runs"},
-    "model": {"data", "losses", "metrics", "training", "runs"},
-    "training": {"checkpoint", "presets", "render", "runs", "script"},
-    "checkpoint": {"presets", "render", "runs", "script"},
-    "render": {"checkpoint", "runs", "script", "training"},
-    "forecast_config": {"forecasting", "presets", "runs", "systems"},
-    "forecasting": {"forecast_checkpoint", "forecast_view", "presets", "runs", "study", "systems"},
-    "forecast_checkpoint": {"forecast_view", "presets", "runs", "study", "systems"},
-    "forecast_view": {"forecast_checkpoint", "forecast_render", "runs", "systems"},
-    "squares_view": {"checkpoint", "render", "runs", "systems"},
-    "systems": {"budget", "render", "runs", "scheduler", "script"},
-    "budget": {"runs", "scheduler"},
-    "runs": {"checkpoint", "presets", "render", "scheduler", "script"},
-    "scheduler": {"presets", "render", "script"},
-}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+# From below; what stands in one group may not import another of it, but for benchmarks, which a
+# command runs.
+ORDER = (
+    ("layer",),
+    ("networks",),
+    ("scenes",),
+    ("training",),
+    ("files",),
+    ("server", "benchmarks"),
+    ("ui", "commands"),
+)
+FLOOR = {room: floor for floor, rooms in enumerate(ORDER) for room in rooms}
+# Belongs to no room, and may be used in all of them.
+COMMON = {"checks", "settings", "devices", "pieces"}
+SCENES = {"squares", "digits", "storm"}
+# Who may name a scene: the catalogue, old formats (by name alone), and a script, of squares alone.
+NAMING = {"scenes/catalogue.py", "files/versions.py", "files/script.py"}
 
 
 def run(code: str) -> str:
@@ -40,7 +36,7 @@ def run(code: str) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.stderr == ""
@@ -50,7 +46,7 @@ def run(code: str) -> str:
 def imported(path: Path) -> set[str]:
     """Every module that a file imports, except those for type checkers only."""
     names: set[str] = set()
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text("utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             node.body = []
@@ -64,50 +60,129 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def test_neither_the_page_nor_the_plots_are_loaded_before_they_are_needed():
+def place(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {module_name(path) for path in MODULES}
+
+
+def imported_of_ours(path: Path) -> set[str]:
+    return imported(path) & NAMES
+
+
+def room_of(module: str) -> str | None:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else None
+
+
+def test_importing_the_package_loads_neither_the_page_nor_what_draws():
     code = """
 import sys
 
 def loaded():
-    print([name for name in ("gradio", "matplotlib", "matplotlib.pyplot") if name in sys.modules])
+    names = ("gradio", "matplotlib", "matplotlib.pyplot", "skimage", "PIL")
+    print([name for name in names if name in sys.modules])
 
 import convlstm
 loaded()
-import convlstm.render, convlstm.scheduler, numpy
+import convlstm.files.pictures, convlstm.server.scheduler, convlstm.ui.service, numpy
 loaded()
-convlstm.render.frame_figure(numpy.zeros((4, 4)), "title")
+convlstm.files.pictures.frame_figure(numpy.zeros((4, 4)), "title")
 loaded()
 """
+    first, second, third = run(code).splitlines()
+    assert (first, second) == ("[]", "[]")
     # Drawing keeps off pyplot, whose state is global.
-    assert run(code).splitlines() == ["[]", "[]", "['matplotlib']"]
+    assert third == "['matplotlib', 'PIL']"
 
 
-@pytest.mark.parametrize("path", ENGINE, ids=lambda path: path.stem)
-def test_nothing_below_the_page_imports_it(path):
-    names = imported(path)
-    assert not [name for name in names if name.split(".")[0] == "gradio"]
-    assert not [name for name in names if name.startswith("convlstm.ui")]
+def test_every_part_of_the_package_has_its_floor():
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert folders == set(FLOOR)
+    assert {path.stem for path in PACKAGE.glob("*.py")} == COMMON | {"__init__", "__main__"}
 
 
-def imported_of_ours(path: Path) -> set[str]:
-    names = {name.split(".")[1] for name in imported(path) if name.startswith("convlstm.")}
-    return names & {path.stem for path in ENGINE}
+@pytest.mark.parametrize("path", MODULES, ids=place)
+def test_imports_point_one_way(path):
+    own = room_of(module_name(path))
+    rooms = {room_of(module) for module in imported_of_ours(path)} - COMMON - {own, None}
+    if own in COMMON:
+        assert not rooms
+    elif own in FLOOR:
+        above = {room for room in rooms if FLOOR[room] >= FLOOR[own]}
+        assert not above
+
+
+@pytest.mark.parametrize("path", MODULES, ids=place)
+def test_only_the_page_knows_gradio(path):
+    names = {name.split(".")[0] for name in imported(path)}
+    assert "gradio" not in names or place(path) == "ui/page.py"
+    assert "convlstm.ui" not in imported_of_ours(path) or place(path).startswith("ui/")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=place)
+def test_nothing_but_the_catalogue_knows_a_scene(path):
+    where = place(path)
+    of_scenes = {f"convlstm.scenes.{scene}" for scene in SCENES}
+    classes = {f"convlstm.scenes.{scene.capitalize()}" for scene in SCENES}
+    if where not in ("scenes/catalogue.py", "scenes/__init__.py"):
+        assert not imported(path) & (of_scenes | classes)
+    if where.split("/")[0] in ("layer", "networks", "training", "files", "server"):
+        tree = ast.parse(path.read_text("utf-8"))
+        found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        found |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert not found & {scene.capitalize() for scene in SCENES}
+        texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        if where not in NAMING | {"server/scheduler.py"}:  # which measures the machine with one
+            assert not texts & SCENES
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if path.name == "__init__.py"], ids=place
+)
+def test_a_package_s_front_defines_nothing(path):
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            assert ast.unparse(target) in ("__all__", "TEXTS")  # the texts join two files
+        else:
+            assert isinstance(node, ast.Import | ast.ImportFrom | ast.Expr)
 
 
 def test_imports_go_round_in_no_circle():
-    known = {path.stem: imported_of_ours(path) for path in ENGINE}
-    TopologicalSorter(known).prepare()  # raises CycleError, which names the circle
-    assert known["training"] >= {"costs", "data", "losses", "metrics", "predictor"}
-
-
-@pytest.mark.parametrize("name", FORBIDDEN)
-def test_imports_point_one_way(name):
-    assert not imported_of_ours(PACKAGE / f"{name}.py") & FORBIDDEN[name]
+    known = {module_name(path): imported_of_ours(path) for path in MODULES}
+    # A package's front imports its modules, which may import others of the same package.
+    fronts = {module_name(path) for path in MODULES if path.name == "__init__.py"}
+    graph = {name: others - fronts for name, others in known.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+    used = {"config", "costs", "losses", "metrics", "optimizers", "records", "validation"}
+    assert known["convlstm.training.trainer"] >= {f"convlstm.training.{name}" for name in used}
 
 
 def test_every_public_name_is_there_and_described():
     import convlstm
+    import convlstm.files
+    import convlstm.layer
+    import convlstm.networks
+    import convlstm.scenes
+    import convlstm.training
 
-    for name in convlstm.__all__:
-        value = getattr(convlstm, name)
-        assert name == "PRESETS" or value.__doc__
+    for package in (
+        convlstm,
+        convlstm.files,
+        convlstm.layer,
+        convlstm.networks,
+        convlstm.scenes,
+        convlstm.training,
+    ):
+        assert package.__all__
+        for name in package.__all__:
+            value = getattr(package, name)
+            # A type that is a name for others has no sentence of its own.
+            assert value.__doc__ or name == "State"
