@@ -160,13 +160,6 @@ def by_lead_time(scores: Tensor) -> list[Scores]:
     return [mean_of(lead) for lead in scores.unbind(1)]
 
 
-def masked_mean(values: Tensor, valid: Tensor | None) -> Tensor:
-    """Return the mean of the values where they are valid."""
-    if valid is None:
-        return values.mean()
-    return (values * valid).sum() / valid.sum().clamp(min=1)
-
-
 def _score(predicted: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     predicted, truth = predicted.double(), truth.double()
     predicted = torch.where(valid, predicted, truth)

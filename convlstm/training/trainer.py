@@ -23,7 +23,7 @@ from convlstm.settings import configure, differences, settings_of
 from convlstm.training.config import CHANGEABLE, MAX_STEPS, TrainConfig
 from convlstm.training.costs import evaluation_chunk, training_chunk
 from convlstm.training.losses import LOSSES
-from convlstm.training.metrics import Evaluation, masked_mean
+from convlstm.training.metrics import Evaluation
 from convlstm.training.optimizers import Optimizer, onecycle
 from convlstm.training.records import Change, End, PastTraining, StepRecord
 from convlstm.training.validation import Validation
@@ -225,6 +225,8 @@ class Trainer:
             config.batch_size, config.context_frames + horizon, self.generator, "train"
         )
         use_truth = self._draw_use_of_truth(horizon)
+        known = self._known_future(clip)
+        known = None if known is None else max(1.0, known.sum().item() / self.processes)
         mine = slice(self.rank, None, self.processes)
         clip, use_truth = clip.part(mine), None if use_truth is None else use_truth[mine]
         sums = torch.zeros(2, device=self.device)  # loss, mean squared error
@@ -235,7 +237,7 @@ class Trainer:
             waits = self.processes > 1 and not is_last
             with self._parallel.no_sync() if waits else contextlib.nullcontext():
                 sums += self._backward(
-                    clip.part(some), None if use_truth is None else use_truth[some], count
+                    clip.part(some), None if use_truth is None else use_truth[some], count, known
                 )
             yield from clock.interruption()
         if self.processes > 1:
@@ -244,27 +246,41 @@ class Trainer:
         loss, mse = sums.tolist()
         return loss, mse
 
-    def _backward(self, clip: Clip, use_truth: Tensor | None, count: int) -> Tensor:
-        """Add the gradient of some of a step's sequences; return their share of loss and MSE."""
+    def _known_future(self, clip: Clip) -> Tensor | None:
+        """Return which values an error is counted of; None for all."""
+        known = clip.split(self.config.context_frames)[2]
+        return None if known is None else known[:, :, self.config.scene.scored]
+
+    def _backward(
+        self, clip: Clip, use_truth: Tensor | None, count: int, known_count: float | None
+    ) -> Tensor:
+        """Add the gradient of some of a step's sequences; return their share of loss and MSE.
+
+        Args:
+            clip: the sequences.
+            use_truth: where the network reads the truth.
+            count: sequences in the step.
+            known_count: values in the step of which an error is counted, where not all are.
+        """
         self.network.train()  # inside the loop: whoever pulls may have called eval() meanwhile
         config, share = self.config, len(clip.clean) / count
-        context, future, known = clip.split(config.context_frames)
+        context, future, _ = clip.split(config.context_frames)
         horizon = future.shape[1]
         with self._autocast():
             values = self._parallel(context, horizon, future, use_truth)
         asked = horizon if config.targets == "future" else values.shape[1]
         values, truth = values[:, -asked:].float(), clip.clean[:, -asked:]
         frames = self.network.intensities(values)
-        scored = config.scene.scored
-        errors = (frames[:, -horizon:].detach() - future)[:, :, scored].square()
-        known = None if known is None else known[:, :, scored]
+        errors = (frames[:, -horizon:].detach() - future)[:, :, config.scene.scored].square()
+        known = self._known_future(clip)
+        mse = errors.mean() * share if known is None else (errors * known).sum() / known_count
         if clip.valid is not None:  # where nobody knows the truth, the prediction is it
             valid = clip.valid[:, -asked:]
             frames = torch.where(valid, frames, truth)
             values = torch.where(valid, values, truth)
         loss = LOSSES[config.loss](values, frames, truth) * share
         self.scaler.scale(loss).backward()
-        return torch.stack([loss.detach(), masked_mean(errors, known) * share])
+        return torch.stack([loss.detach(), mse])
 
     def _draw_use_of_truth(self, horizon: int) -> Tensor | None:
         share = self.config.scheduled_sampling

@@ -28,6 +28,14 @@ def test_the_sequences_that_judge_are_the_same_at_every_call(scene):
     assert len(one.clean) <= scene.validation_sequences
 
 
+def test_as_many_sequences_judge_as_a_curve_needs_to_be_calm():
+    assert {scene.name: len(scene.validation(2, 1).clean) for scene in SCENES} == {
+        "squares": 32,
+        "digits": 128,
+        "storm": 16,
+    }
+
+
 @pytest.mark.parametrize("scene", DRAWN, ids=name_of)
 def test_test_sequences_are_the_same_whatever_their_number_and_horizon(scene):
     (few,) = scene.test(5, 2, 3, seed=7)

@@ -15,7 +15,6 @@ from convlstm.training.metrics import (
     Scores,
     by_lead_time,
     frame_scores,
-    masked_mean,
     mean_of,
     mean_scores,
     skill,
@@ -177,13 +176,6 @@ def test_a_frame_of_which_nothing_is_known_counts_nowhere():
     leads = by_lead_time(frame_scores(predicted, truth, valid))
     assert math.isnan(leads[1].mse)
     assert astuple(mean_scores(leads)) == pytest.approx(astuple(mean_scores([leads[0], leads[2]])))
-
-
-def test_a_masked_mean_is_over_what_is_valid():
-    values = torch.tensor([1.0, 2.0, 6.0])
-    assert masked_mean(values, None) == 3
-    assert masked_mean(values, torch.tensor([True, False, True])) == 3.5
-    assert masked_mean(values, torch.tensor([False] * 3)) == 0
 
 
 def test_the_trivial_baselines_of_the_article_s_scene_score_what_was_measured():

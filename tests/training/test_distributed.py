@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from convlstm.forecast_checkpoint import read_forecaster, resume_forecaster
+from convlstm.files.checkpoint import read_checkpoint, resume
+from convlstm.training import train
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FLAGS = [
     "--preset", "moving-mnist-compact", "--canvas", "32", "--hidden-channels", "4",
     "--num-layers", "2", "--precision", "float32", "--batch-size", "4", "--evaluate-every", "1000",
@@ -45,18 +46,18 @@ def losses(output):
 
 
 def test_two_processes_have_the_losses_of_one(tmp_path):
-    flags = ["--steps", "6", "--scheduled-sampling", "0.5", "--ema", "0.9"]
+    flags = ["--epochs", "6", "--scheduled-sampling", "0.5", "--ema", "0.9"]
     one, two = start(1, *flags), start(2, *flags, "--out", str(tmp_path))
     expected, found = (losses(job.communicate(timeout=240)[0]) for job in (one, two))
     assert (one.returncode, two.returncode) == (0, 0)
     assert len(expected) == 6
     assert found == pytest.approx(expected, abs=1e-5)
-    assert read_forecaster(tmp_path / "model.safetensors").trainings[-1].sequences == 24
+    assert read_checkpoint(tmp_path / "network.safetensors").trainings[-1].sequences == 24
 
 
 def test_a_killed_process_ends_the_job_with_an_error_and_a_run_to_go_on_with(tmp_path):
-    job = start(2, "--steps", "100000", "--save-every", "0.001", "--out", str(tmp_path))
-    file = tmp_path / "run.safetensors"
+    job = start(2, "--epochs", "100000", "--save-every", "0.001", "--out", str(tmp_path))
+    file = tmp_path / "checkpoint.safetensors"
     try:
         while not file.exists():
             assert job.poll() is None, job.stderr.read()
@@ -71,6 +72,6 @@ def test_a_killed_process_ends_the_job_with_an_error_and_a_run_to_go_on_with(tmp
             os.killpg(job.pid, signal.SIGKILL)
     assert job.returncode != 0
     assert "SIGKILL" in errors or "Signal 9" in errors
-    trainer = resume_forecaster(read_forecaster(file))
-    record = next(trainer.records())
+    trainer = resume(read_checkpoint(file))
+    record = next(train(trainer.config, trainer=trainer))
     assert record.step == trainer.step > 1
