@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from convlstm.__main__ import main
-from convlstm.benchmark import Row, _row, _Worker, installed, table
-from convlstm.contestants import CONTESTANTS, PLAIN, SIZES, Size
+from convlstm.benchmarks.benchmark import Row, _row, _Worker, installed, table
+from convlstm.benchmarks.contestants import CONTESTANTS, PLAIN, SIZES, Size
+from convlstm.commands.main import main
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 EAGER = [name for name in CONTESTANTS if "compiled" not in name and "Keras" not in name]
 
@@ -89,10 +89,12 @@ def test_a_wrong_number_of_repeats_is_refused(repeats, capsys):
 
 
 def test_scaling_fits_and_draws(tmp_path, capsys, monkeypatch):
-    from convlstm import scaling
+    from convlstm.benchmarks import scaling
 
     sweeps = {"frames": (2, 4), "side": (8, 16), "batch": (1, 2), "hidden_channels": (2, 4)}
     monkeypatch.setattr(scaling, "_SWEEPS", sweeps)
+    monkeypatch.setattr(scaling, "_BASE", SIZES["tiny"])
+    monkeypatch.setattr(scaling, "_REPEATS", 2)
     file = tmp_path / "scaling.png"
     assert main(["benchmark", "--scaling", str(file)]) == 0
     assert file.read_bytes().startswith(b"\x89PNG")
