@@ -1,6 +1,7 @@
 """The page: one component that draws everything, and the endpoints behind it."""
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
@@ -25,11 +26,13 @@ from convlstm.ui.texts import TEXTS  # noqa: E402
 
 _WEB = Path(__file__).parent / "web"
 # Gradio runs this in the component; what it gives goes to the modules, which import each other. It
-# looks here for the names of the component's own events.
+# looks here for the names of the component's own events. At every update it goes through all props,
+# so what never changes is one text.
 _LOADER = """
 // They trigger "follow".
+const given = { ...JSON.parse(props.fixed), get value() { return props.value; } };
 import(new URL(props.web + "page.js", document.baseURI)).then(({ start }) =>
-  start({ element, props, server, upload, trigger, watch }));
+  start({ element, props: given, server, upload, trigger, watch }));
 """
 
 
@@ -87,15 +90,18 @@ def _component(server_functions: list[Callable]) -> gr.HTML:
     The markup is put in by the script and not by the template, which Gradio would render again and
     compare with the document at every update. No subclass: Gradio would write a file beside it.
     """
+    fixed = {
+        "markup": (_WEB / "page.html").read_text("utf-8"),
+        "style": (_WEB / "page.css").read_text("utf-8"),
+        "texts": TEXTS,
+        "scenes": {name: _scene(name) for name in CATALOGUE},
+    }
     return gr.HTML(
         html_template='<div class="cp"></div>',
         js_on_load=_LOADER,
         apply_default_css=False,
         server_functions=server_functions,
-        markup=(_WEB / "page.html").read_text("utf-8"),
-        style=(_WEB / "page.css").read_text("utf-8"),
-        texts=TEXTS,
-        scenes={name: _scene(name) for name in CATALOGUE},
+        fixed=json.dumps(fixed),
         web=f"gradio_api/file={_WEB.resolve().as_posix()}/",
     )
 
