@@ -174,7 +174,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="package")
 def client(server) -> Iterator[Client]:
-    client = Client(server.url, verbose=False)
+    client = Client(server.url, verbose=False, analytics_enabled=False)
     yield client
     client.close()
 

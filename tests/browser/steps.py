@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import parse_qsl
 
 from gradio_client import Client
@@ -83,10 +83,18 @@ def run_of(page: Page, scene: str) -> str:
     return page.evaluate("name => localStorage.getItem(`convlstm-playground-run-${name}`)", scene)
 
 
+def wait_for(client: Client, run: str, wanted: Callable[[dict], bool]) -> dict:
+    """Return the first snapshot of a run that is as wanted."""
+    job = client.submit(run, api_name="/watch")
+    try:
+        return next(value for value in job if wanted(value))
+    finally:
+        job.cancel()  # or it would go on listening, beside all others
+
+
 def snapshot(client: Client, run: str) -> dict:
     """Return the run as the server knows it."""
-    for value in client.submit(run, api_name="/watch"):
-        return value
+    return wait_for(client, run, lambda value: True)
 
 
 def rest(client: Client, page: Page, scene: str) -> int:

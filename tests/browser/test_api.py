@@ -5,7 +5,7 @@ import urllib.request
 import pytest
 
 from tests.browser.conftest import ROOT, SCENES
-from tests.browser.steps import settings, small
+from tests.browser.steps import settings, small, snapshot, wait_for
 
 TINY = {
     "canvas": 16,
@@ -40,11 +40,9 @@ def post(server, path: str, payload: bytes) -> tuple[int, str]:
 def test_a_client_trains_a_run_and_watches_it_end(client):
     run = client.predict(api_name="/open_run")["run"]
     assert client.predict("train", run, TINY, api_name="/act")["state"] in ("waiting", "training")
-    for snapshot in client.submit(run, api_name="/watch"):
-        if snapshot["state"] == "finished":
-            break
-    assert snapshot["step"] == 30
-    assert snapshot["scores"]["model"]["error"] < 1
+    ended = wait_for(client, run, lambda value: value["state"] == "finished")
+    assert ended["step"] == 30
+    assert ended["scores"]["model"]["error"] < 1
 
 
 @pytest.mark.parametrize("scene", SCENES)
@@ -55,21 +53,17 @@ def test_a_client_trains_in_every_scene(client, scene):
     described = client.predict(own, scene, api_name="/describe")
     assert described["seconds"] > 0 and f"scene={scene}" in f"scene=squares&{described['link']}"
     client.predict("train", run, own, api_name="/act")
-    for snapshot in client.submit(run, api_name="/watch"):
-        if snapshot["state"] == "finished" and snapshot["picture"]:
-            break
-    assert (snapshot["scene"], snapshot["step"], snapshot["shipped"]) == (scene, 3, False)
-    assert set(snapshot["scores"]["baselines"]) == set(snapshot["stage"]["baselines"])
-    assert len(snapshot["picture"]["scores"]) == snapshot["picture"]["horizon"]
+    ended = wait_for(client, run, lambda value: value["state"] == "finished" and value["picture"])
+    assert (ended["scene"], ended["step"], ended["shipped"]) == (scene, 3, False)
+    assert set(ended["scores"]["baselines"]) == set(ended["stage"]["baselines"])
+    assert len(ended["picture"]["scores"]) == ended["picture"]["horizon"]
 
 
 def test_a_client_looks_at_another_sample_and_draws_and_is_refused_in_one_sentence(client):
     run = client.predict({}, "digits", api_name="/open_run")["run"]
     assert client.predict(run, 3, api_name="/look") == {}
-    for snapshot in client.submit(run, api_name="/watch"):
-        if snapshot["picture"] and snapshot["picture"]["sample"] == 3:
-            break
-    assert len(snapshot["picture"]["scores"]) == 10
+    shown = wait_for(client, run, lambda value: (value["picture"] or {}).get("sample") == 3)
+    assert len(shown["picture"]["scores"]) == 10
     reply = client.predict(run, [0, 1], 30, api_name="/draw")
     assert reply["notice"]["text"].startswith("drawing is ")
     reply = client.predict(run, 20, api_name="/look")
@@ -117,9 +111,8 @@ def test_rubbish_over_http_starts_nothing_and_breaks_nothing(server, client, val
             body = {"session_hash": "s", "component_id": page, "fn_name": name}
             text = json.dumps(body)[:-1] + f', "data": {data}}}'
             post(server, "/gradio_api/component_server", text.encode())
-    for snapshot in client.submit(run, api_name="/watch"):
-        assert snapshot["state"] == "finished" and snapshot["shipped"]
-        break
+    now = snapshot(client, run)
+    assert now["state"] == "finished" and now["shipped"]
 
 
 def fetch(url: str) -> tuple[int, str, bytes]:

@@ -7,7 +7,15 @@ from playwright.sync_api import Page, expect
 
 from convlstm.scenes.storm import Storm
 from tests.browser.conftest import shoot
-from tests.browser.steps import answered, panel, press, reset, wait_for_epoch, wait_for_state
+from tests.browser.steps import (
+    answered,
+    panel,
+    press,
+    reset,
+    wait_for,
+    wait_for_epoch,
+    wait_for_state,
+)
 
 STORM = "?scene=storm"
 DATE = re.compile(r"01-\d\d (00|06|12|18)h")
@@ -40,9 +48,7 @@ def test_it_opens_with_dates_and_hectopascals(open_page):
 
 def test_points_without_a_measurement_are_holes_in_the_sprites_and_on_the_map(open_page, client):
     run = client.predict({}, "storm", api_name="/open_run")["run"]
-    for value in client.submit(run, api_name="/watch"):
-        if value["picture"]:
-            break
+    picture = wait_for(client, run, lambda value: value["picture"])["picture"]
     page = open_page(STORM)
     alpha, colours = page.evaluate(
         """async ({ sprites, width, height }) => {
@@ -59,9 +65,8 @@ def test_points_without_a_measurement_are_holes_in_the_sprites_and_on_the_map(op
           const at = (x, y) => [...shown.getContext('2d').getImageData(x, y, 1, 1).data];
           return [[...alpha], [at(0, shown.height - 1), at(shown.width / 2, shown.height / 2)]];
         }""",
-        value["picture"],
+        picture,
     )
-    picture = value["picture"]
     size = picture["width"] * picture["height"]
     assert (picture["width"], picture["height"]) == (36, 33)
     assert len(alpha) == size * (picture["context"] + 2 * picture["horizon"])
