@@ -237,9 +237,8 @@ def test_every_scene_s_pictures_can_be_drawn_before_any_training(scene):
     assert list(files)[-7:] == [*ARTICLE, *FORECAST]
     for name, content in files.items():
         assert opened(content).format == name.rpartition(".")[2].upper()
-    is_grey = files["truth.png"] == frame_figure(picture.truth[0], "Ground truth")
-    assert is_grey == (scene != "storm")
-    assert (files["mse_curve.png"] == curve_figure(records)) == (scene == "squares")
+    red, _, blue = np.asarray(opened(files["truth.png"]).convert("RGB")).transpose(2, 0, 1)
+    assert np.array_equal(red, blue) == (scene != "storm")
 
 
 def test_a_map_is_shown_in_colours_and_units():

@@ -29,6 +29,7 @@ from convlstm.files.checkpoint import (
 )
 from convlstm.files.safe_files import write_atomically
 from convlstm.scenes.digits import Digits
+from convlstm.scenes.squares import Squares
 from tests.files.forging import (
     Damage,
     forge_counters,
@@ -50,15 +51,16 @@ KILLS = 50  # of a process that saves
 # Damaged files; a step of the largest run takes ten times that of the smallest.
 MUTATIONS = {
     "squares": 500,
-    "digits": 100,
-    "storm": 64,
-    "squares-run-1": 100,
-    "digits-run-3": 32,
+    "digits": 48,
+    "storm": 32,
+    "squares-run-1": 64,
+    "digits-run-3": 16,
 }
 
 
 @pytest.fixture(autouse=True)
 def few_sequences_are_scored(monkeypatch):
+    monkeypatch.setattr(Squares, "validation_sequences", 4)
     monkeypatch.setattr(Digits, "validation_sequences", 4)
 
 
@@ -160,6 +162,7 @@ torch.set_num_threads(1)  # a process with threads could not be forked
 from convlstm.files import read_checkpoint, save_checkpoint
 from convlstm.networks import NetworkConfig
 from convlstm.scenes.digits import Digits
+from convlstm.scenes.squares import Squares
 from convlstm.scenes.squares import Squares
 from convlstm.training import TrainConfig, Trainer
 

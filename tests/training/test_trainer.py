@@ -296,9 +296,7 @@ def test_one_fixed_batch_is_learnt_under_every_loss(loss, monkeypatch):
     trainer = trained(
         "digits",
         loss=loss,
-        num_layers=1,
-        residual=False,
-        context_frames=2,
+        context_frames=4,
         horizon=2,
         curriculum=0,
         batch_size=1,
