@@ -71,7 +71,7 @@ def processes(
     started = {"short": (place / "short", start(place / "short", *SHORT["squares"]))}
     for scene in SCENES:
         folder = place / f"a long one of {scene}"
-        started[scene] = folder, start(folder, *TINY[scene], "--epochs", "100000")
+        started[scene] = folder, start(folder, *TINY[scene], "--epochs", "3000")
     try:
         for scene in SCENES:
             folder, process = started[scene]
