@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from convlstm.networks import FrameFormat, NetworkConfig, build_network
 from convlstm.training.config import TrainConfig
@@ -82,7 +82,7 @@ def arithmetic(
 ) -> Work:
     """Count what a network does for one sequence.
 
-    Torch's own counter counts, on the meta device, where nothing is computed. Few frames are
+    Torch's own formulas count, on the meta device, where nothing is computed. Few frames are
     enough: each further one costs what the second does.
 
     Args:
@@ -113,30 +113,33 @@ def _counted(
 
     def count(context_frames: int, horizon: int) -> Work:
         context = torch.zeros(1, context_frames, frames.channels, *size, device="meta")
-        with torch.no_grad(), FlopCounterMode(display=False) as flops, _Elements() as elements:
+        with torch.no_grad(), _Counter() as counter:
             network(context, horizon)
-        return Work(
-            flops.get_total_flops() / 1e9, elements.count, elements.calls, elements.attended
-        )
+        return Work(counter.flop / 1e9, counter.elements, counter.calls, counter.attended)
 
     one = count(1, 1)  # of which the first frame finds no state: every further one does
     return one, count(2, 1).plus(one, -1), count(1, 2).plus(one, -1)
 
 
-class _Elements(TorchDispatchMode):
-    """Counts the values of h: a cell takes two tanh of each, and nothing else takes any.
+class _Counter(TorchDispatchMode):
+    """Counts arithmetic by torch's own formulas, and the values of h.
 
-    The weights of attention are what a softmax gives.
+    A cell takes two tanh of each value, and nothing else takes any; the weights of attention are
+    what a softmax gives. Torch's `FlopCounterMode` counts likewise, but hooks itself into every
+    module of the process for a while: other threads' runs would take another path.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.count, self.calls, self.attended = 0.0, 0.0, 0.0
+        self.flop, self.elements, self.calls, self.attended = 0, 0.0, 0.0, 0.0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
-        result = function(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        if formula := flop_registry.get(function.overloadpacket):
+            self.flop += formula(*args, **kwargs, out_val=result)
         if function is torch.ops.aten.tanh.default:
-            self.count += result.numel() / 2
+            self.elements += result.numel() / 2
             self.calls += 0.5
         elif function in _SOFTMAX:
             self.attended += result.numel()

@@ -165,7 +165,7 @@ def test_the_cutting_depends_on_the_settings_alone(monkeypatch):
 
 def test_a_step_comes_in_as_many_pieces_as_were_planned(monkeypatch):
     monkeypatch.setattr(trainer, "training_chunk", lambda config, device: 2)
-    monkeypatch.setattr(trainer, "evaluation_chunk", lambda config, device: 8)
+    monkeypatch.setattr(trainer, "evaluation_chunk", lambda config, device: 2)
     config = TrainConfig(
         Squares(canvas=16),
         NetworkConfig(2, 1),
@@ -178,7 +178,7 @@ def test_a_step_comes_in_as_many_pieces_as_were_planned(monkeypatch):
     first, second = pieces.index(True), len(pieces) - 2 - pieces.index(True)
     assert pieces[-1]
     assert first == 3  # 2 + 2 + 1 sequences
-    assert second == 3 + 4  # and an evaluation of 32
+    assert second == 3 + 4  # and an evaluation of 8
 
 
 @pytest.mark.parametrize(
