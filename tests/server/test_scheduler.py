@@ -11,7 +11,7 @@ import torch
 from convlstm.files.checkpoint import read_checkpoint, resume
 from convlstm.networks.stack import Stack
 from convlstm.server.scheduler import ResetNeeded, Scheduler, ServerFull
-from convlstm.settings import configure, settings_of
+from convlstm.settings import settings_of
 from convlstm.training.costs import estimate
 from convlstm.training.trainer import Trainer
 from tests.server.helpers import (
