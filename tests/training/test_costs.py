@@ -138,7 +138,9 @@ def test_state_elements_are_the_values_of_h():
 )
 def test_a_piece_holds_at_least_one_sequence_and_at_most_the_batch(config):
     assert 1 <= training_chunk(config) <= config.batch_size
-    assert evaluation_chunk(config) >= min(16, training_chunk(replace(config, augmented=False)) / 4)
+    # Four times the work where sequences are mirrored; never more than 16 at once.
+    mirrors = 4 if config.augmented else 1
+    assert evaluation_chunk(config) >= min(16, training_chunk(config) // mirrors)
     assert training_chunk(config) <= training_chunk(config, "cuda") <= config.batch_size
     assert evaluation_chunk(config) <= evaluation_chunk(config, "cuda") <= 16
 
@@ -236,7 +238,7 @@ def test_steps_and_evaluations_add_up_to_the_run():
 def test_recomputing_needs_less_memory_and_a_curriculum_less_time():
     base = BASES["digits"]
     plain, again = (estimate(changed(base, recompute=flag), "float32") for flag in (False, True))
-    assert again.memory_mib < plain.memory_mib / 2
+    assert again.memory_mib < plain.memory_mib / 3
     long, short = (estimate(changed(base, curriculum=share), "float32") for share in (0, 1))
     assert short.run_seconds < long.run_seconds
     assert short.step_seconds == long.step_seconds
