@@ -442,7 +442,7 @@ def test_a_link_opens_with_its_settings_and_leads_back_to_them(open_page, query,
     name, value = choice.split("=")
 
     def holds(page) -> None:
-        expect(page.locator(f"[data-name={name}] input[value={value}]")).to_be_checked()
+        expect(page.locator(f"[data-name={name}] input[value='{value}']")).to_be_checked()
         expect(page.locator("[data-name=peephole] input")).to_be_checked()
         expect(page.locator("[data-name=hidden_channels] output")).to_have_text("16")
         expect(page.locator("[data-name=epochs] output")).to_have_text("50")
@@ -458,8 +458,8 @@ def test_a_link_opens_with_its_settings_and_leads_back_to_them(open_page, query,
     [
         ("speed=99", "Square speed is 99"),
         ("scene=digits&digits=9", "Digits is 9"),
-        ("scene=storm&variable=rain", "Variable is rain"),
-        ("scene=moon", "scene is moon"),
+        ("scene=storm&variable=rain", "Variable is 'rain'"),
+        ("scene=moon", "scene is 'moon'"),
         ("colour=red", "colour"),
     ],
 )
