@@ -65,20 +65,21 @@ def check_drawable(asked: str) -> None:
     """Find out before the work, and not after it, whether pictures can be made.
 
     Args:
-        asked: the flag or the command that asks for them.
+        asked: the flag or the command that asks for nothing but them.
 
     Raises:
         UsageError: what draws is not installed.
     """
+    if missing := missing_for_pictures():
+        raise UsageError(f"{asked} draws pictures and needs {missing}.")
+
+
+def missing_for_pictures() -> str:
+    """Say what must be installed before pictures can be drawn, and how; empty where they can."""
     packages = {"matplotlib": "matplotlib", "PIL": "Pillow"}
-    missing = [
-        name for module, name in packages.items() if importlib.util.find_spec(module) is None
-    ]
-    if missing:
-        raise UsageError(
-            f"{asked} draws pictures and needs {' and '.join(missing)}: "
-            'pip install "convlstm-playground[playground]".'
-        )
+    missing = [name for each, name in packages.items() if importlib.util.find_spec(each) is None]
+    how = ': pip install "convlstm-playground[playground]"'
+    return " and ".join(missing) + how if missing else ""
 
 
 @contextlib.contextmanager

@@ -20,12 +20,12 @@ from convlstm.commands.shared import (
     INTERRUPTED,
     UsageError,
     about,
-    check_drawable,
     check_writable,
     count_parameters,
     device_of,
     first_interrupt,
     flag_of,
+    missing_for_pictures,
 )
 from convlstm.commands.terminal import (
     ProgressBar,
@@ -69,7 +69,6 @@ def train(flags: argparse.Namespace) -> int:
         The exit code: 0, or INTERRUPTED.
     """
     if flags.out:
-        check_drawable("--out")
         check_writable("--out", flags.out)
     check_number("save_every", flags.save_every, 0.001, 1000)
     if flags.log_dir:
@@ -163,20 +162,28 @@ def _finish(trainer: Trainer, flags: argparse.Namespace) -> int:
         print(_summary(trainer))  # before anything is saved, in case the disk is full
     if flags.out:
         _save(trainer, flags.out)
-        config, scene = trainer.config, trainer.config.scene
-        clip = next(scene.test(config.context_frames, config.horizon, 1, seed=0))
-        picture = make_picture(
-            "sequence 1",
-            scene,
-            clip.part(slice(0, 1)),
-            config.context_frames,
-            lambda context, horizon: trainer.predict(context.to(trainer.device), horizon),
-        )
-        files = picture_files(picture, trainer.records, scene.look, scene.measure)
-        write_files(files, flags.out)
+        missing = missing_for_pictures()
+        if missing:
+            print(f"convlstm: no pictures were drawn, which needs {missing}.", file=sys.stderr)
+        else:
+            write_files(_pictures(trainer), flags.out)
         if not flags.json:
             print(f"Saved to {flags.out}.")
     return 0
+
+
+def _pictures(trainer: Trainer) -> dict[str, bytes]:
+    """Draw the run, and what its network makes of an unseen sequence."""
+    config, scene = trainer.config, trainer.config.scene
+    clip = next(scene.test(config.context_frames, config.horizon, 1, seed=0))
+    picture = make_picture(
+        "sequence 1",
+        scene,
+        clip.part(slice(0, 1)),
+        config.context_frames,
+        lambda context, horizon: trainer.predict(context.to(trainer.device), horizon),
+    )
+    return picture_files(picture, trainer.records, scene.look, scene.measure)
 
 
 def _save(trainer: Trainer, folder: Path) -> None:

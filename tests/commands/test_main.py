@@ -121,14 +121,12 @@ def test_an_error_is_one_line(
 @pytest.mark.parametrize(
     ("flags", "asked"),
     [
-        (["train", "--out", FOLDER], "--out"),
-        (["train", "--resume", RUNNING, "--out", FOLDER], "--out"),
         (["evaluate", ENDED, "--out", FOLDER], "--out"),
         (["predict", ENDED, "--out", FOLDER], "predict"),
         (["benchmark", "--scaling", f"{FOLDER}/file.png"], "--scaling"),
         (["study", "losses", "--out", FOLDER], "study"),
     ],
-    ids=["train", "train --resume", "evaluate", "predict", "benchmark", "study"],
+    ids=["evaluate", "predict", "benchmark", "study"],
 )
 @pytest.mark.parametrize(
     ("modules", "missing"),
@@ -141,7 +139,6 @@ def test_pictures_that_nothing_can_draw_are_refused_before_the_work(
     modules: tuple[str, ...],
     missing: str,
     trained: dict[str, Path],
-    unfinished: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -149,7 +146,7 @@ def test_pictures_that_nothing_can_draw_are_refused_before_the_work(
     for name in modules:
         monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
     monkeypatch.setattr(Trainer, "pieces", lambda trainer: pytest.fail("it trains"))
-    places = {ENDED: trained["squares"] / RUN, RUNNING: unfinished, FOLDER: tmp_path / "out"}
+    places = {ENDED: trained["squares"] / RUN, FOLDER: tmp_path / "out"}
     for name, place in places.items():
         flags = [flag.replace(name, str(place)) for flag in flags]
     assert main(flags) == 2

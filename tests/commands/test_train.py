@@ -404,3 +404,15 @@ def test_a_save_on_the_way_that_fails_does_not_end_the_training(
     )
     assert error == 2 * line
     assert len(read_checkpoint(tmp_path / RUN).records) == 14
+
+
+def test_without_what_draws_a_run_is_saved_and_its_pictures_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # as if it were not installed
+    assert main(["train", *TINY["squares"], "--epochs", "1", "--out", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == SAVED
+    assert capsys.readouterr().err == (
+        "convlstm: no pictures were drawn, which needs matplotlib: "
+        'pip install "convlstm-playground[playground]".\n'
+    )

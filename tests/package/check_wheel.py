@@ -45,14 +45,19 @@ def main() -> None:
     shipped = str(shipped_file("moving-mnist-compact.safetensors"))
     _run("convlstm", "evaluate", shipped, "--sequences", "20", "--device", "cpu")
     tiny = "--canvas 16 --hidden-channels 1 --batch-size 1 --epochs 2 --device cpu".split()
-    _run("convlstm", "train", *tiny)
+    _run("convlstm", "train", *tiny, "--out", "run")
+    assert {path.name for path in Path("run").iterdir()} == {
+        "checkpoint.safetensors",
+        "network.safetensors",
+        "losses.csv",
+    }
     _run(
         "convlstm", "benchmark", "--size", "tiny", "--repeats", "1", "--row", "plain loop, float32"
     )
     settings = _run("convlstm", "settings")
     assert settings == (ROOT / "docs" / "settings.md").read_text("utf-8")
-    for refused in (["train", *tiny, "--out", "run"], ["predict", "FILE", "--out", "run"]):
-        assert "playground]" in _run("convlstm", *refused, code=2)
+    refused = ["predict", "run/network.safetensors", "--out", "pictures"]
+    assert "playground]" in _run("convlstm", *refused, code=2)
     assert "playground]" in _run("convlstm-playground", code=2)
 
 
