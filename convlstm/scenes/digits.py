@@ -55,6 +55,8 @@ class Digits(Scene):
     """
 
     name: ClassVar[str] = "digits"
+    frames: ClassVar[FrameFormat] = FrameFormat(start_logit=-3.0)
+    look: ClassVar[Look] = Look(drawable=True)
     validation_sequences: ClassVar[int] = 128
     samples: ClassVar[int] = 20
 
@@ -81,11 +83,6 @@ class Digits(Scene):
         return self.canvas, self.canvas
 
     @property
-    def frames(self) -> FrameFormat:
-        """What a network must know of the frames."""
-        return FrameFormat(start_logit=-3.0)
-
-    @property
     def pace(self) -> float:
         """How fast a digit moves, px a frame."""
         return self.speed
@@ -94,11 +91,6 @@ class Digits(Scene):
     def measure(self) -> Measure:
         """How its squared error is told: summed over a frame, as in the published tables."""
         return Measure("mse", self.canvas**2, "frame", 1, "linear")
-
-    @property
-    def look(self) -> Look:
-        """How the frames are shown."""
-        return Look(drawable=True)
 
     def sample(
         self, batch_size: int, num_frames: int, generator: torch.Generator, split: Split = "train"
@@ -120,22 +112,12 @@ class Digits(Scene):
         velocity = torch.stack([angle.cos(), angle.sin()]) * (self.speed / room)
         corners = (room * trajectory(start, velocity, num_frames)).int()  # (T, 2, B, N)
         corners = corners.permute(2, 3, 0, 1)
-        pictures = digits[chosen]
-        frames = torch.cat(
-            [
-                paste(
-                    pictures[at : at + _DRAWN_AT_ONCE],
-                    corners[at : at + _DRAWN_AT_ONCE],
-                    self.canvas,
-                )
-                for at in range(0, batch_size, _DRAWN_AT_ONCE)
-            ]
-        )
+        parts = zip(*(t.split(_DRAWN_AT_ONCE) for t in (digits[chosen], corners)), strict=True)
+        frames = torch.cat([paste(pictures, where, self.canvas) for pictures, where in parts])
         if self.flips and split == "train":
             for axis, flip in zip((-1, -2), flips, strict=True):
                 frames[flip] = frames[flip].flip(axis)
-        frames = frames[:, :, None].float().div_(255)
-        return Clip(frames, frames)
+        return _clip(frames)
 
     def shown(self, sample: int, context_frames: int, horizon: int) -> Clip:
         """Return one sequence of test digits for the page's stage."""
@@ -149,9 +131,7 @@ class Digits(Scene):
         room = self.canvas - DIGIT_SIZE
         start = torch.full((2,), 0.5, dtype=torch.float64)
         corners = room * trajectory(start, velocity * self.speed / room, num_frames)
-        frames = paste(drawing.digit[None, None], corners.int()[None, None], self.canvas)
-        frames = frames[:, :, None].float() / 255
-        return Clip(frames, frames)
+        return _clip(paste(drawing.digit[None, None], corners.int()[None, None], self.canvas))
 
 
 def trajectory(start: Tensor, velocity: Tensor, num_frames: int) -> Tensor:
@@ -196,6 +176,12 @@ def paste(pictures: Tensor, corners: Tensor, canvas: int) -> Tensor:
         picture = pictures[:, n].flatten(1)[:, None].expand(-1, T, -1)
         frames.scatter_(2, places, torch.maximum(frames.gather(2, places), picture))
     return frames.view(B, T, canvas, canvas)
+
+
+def _clip(frames: Tensor) -> Clip:
+    """Make a clip of frames (B, T, H, W), uint8."""
+    frames = frames[:, :, None].float().div_(255)
+    return Clip(frames, frames)
 
 
 @functools.cache

@@ -115,6 +115,10 @@ class Scene(Settings, ABC):
 
     Attributes:
         name: by which files, links and the page know it.
+        frames: what a network must know of the frames.
+        scored: the channels that scores are of.
+        measure: how its squared error is told.
+        look: how its frames are shown.
         baselines: the predictors that learnt nothing, and that every score stands beside.
         validation_sequences: how many are drawn for the validation set.
         samples: sequences that the page's stage offers.
@@ -123,6 +127,10 @@ class Scene(Settings, ABC):
     """
 
     name: ClassVar[str]
+    frames: ClassVar[FrameFormat]
+    scored: ClassVar[slice] = slice(None)
+    measure: ClassVar[Measure] = Measure()
+    look: ClassVar[Look] = Look()
     baselines: ClassVar[tuple[str, ...]] = ("copy_last", "black")
     validation_sequences: ClassVar[int]
     samples: ClassVar[int]
@@ -135,29 +143,9 @@ class Scene(Settings, ABC):
         """H and W of a whole frame, px."""
 
     @property
-    @abstractmethod
-    def frames(self) -> FrameFormat:
-        """What a network must know of the frames."""
-
-    @property
-    def scored(self) -> slice:
-        """The channels that scores are of."""
-        return slice(None)
-
-    @property
     def pace(self) -> float | None:
         """The fastest that anything moves, px a frame; None where nobody knows."""
         return None
-
-    @property
-    def measure(self) -> Measure:
-        """How its squared error is told."""
-        return Measure()
-
-    @property
-    def look(self) -> Look:
-        """How its frames are shown."""
-        return Look()
 
     @abstractmethod
     def sample(
@@ -181,10 +169,11 @@ class Scene(Settings, ABC):
     def test(self, context_frames: int, horizon: int, count: int, seed: int) -> Iterator[Clip]:
         """Yield sequences that no training draws.
 
-        The first ones of a seed are the same whatever the count, the horizon and the device.
+        The first ones of a seed are the same whatever the count, the device and the horizon, up to
+        the longest of a training: noise is drawn frame by frame.
         """
         generator = torch.Generator().manual_seed(seed)
-        drawn_frames = context_frames + max(horizon, self.look_ahead)
+        drawn_frames = context_frames + max(horizon, self.longest_horizon)
         for start in range(0, count, _DRAWN_AT_ONCE):
             drawn = self.sample(_DRAWN_AT_ONCE, drawn_frames, generator, "test")
             yield drawn.part(slice(0, count - start)).frames(context_frames + horizon)

@@ -32,6 +32,9 @@ class Squares(Scene):
     """
 
     name: ClassVar[str] = "squares"
+    # 0.007; a 5 px square lights 0.006 of a 64 px frame
+    frames: ClassVar[FrameFormat] = FrameFormat(start_logit=-5.0)
+    look: ClassVar[Look] = Look(close_up=True)
     validation_sequences: ClassVar[int] = 32
     samples: ClassVar[int] = 8
 
@@ -87,19 +90,9 @@ class Squares(Scene):
         return self.canvas, self.canvas
 
     @property
-    def frames(self) -> FrameFormat:
-        """What a network must know of the frames."""
-        return FrameFormat(start_logit=-5.0)  # 0.007; a 5 px square lights 0.006 of a 64 px frame
-
-    @property
     def pace(self) -> float:
         """The fastest that a square moves on an axis, px a frame."""
         return self.speed
-
-    @property
-    def look(self) -> Look:
-        """How the frames are shown."""
-        return Look(close_up=True)
 
     def shown(self, sample: int, context_frames: int, horizon: int) -> Clip:
         """Return one sequence for the page's stage."""
@@ -126,15 +119,12 @@ class Squares(Scene):
         else:
             corner = room - (travelled % (2 * room) - room).abs()  # a triangle wave over [0, room]
 
-        offset = (
-            torch.arange(self.canvas, device=device) - corner[..., None]
-        )  # (B, N, T, 2, canvas)
+        pixel = torch.arange(self.canvas, device=device)
+        offset = pixel - corner[..., None]  # (B, N, T, 2, canvas)
         covered = (offset >= 0) & (offset < self.square_size)
         rows, columns = covered.unbind(-2)
-        clean = (rows[..., :, None] & columns[..., None, :]).any(
-            1
-        )  # (B, N, T, H, W) -> (B, T, H, W)
-        clean = clean[:, :, None].float()
+        squares = rows[..., :, None] & columns[..., None, :]  # (B, N, T, H, W)
+        clean = squares.any(1)[:, :, None].float()
         if self.noise == 0:
             return Clip(clean, clean)
         noise = torch.randn(clean.shape, generator=generator, device=device)

@@ -37,6 +37,7 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+NOTHING_OUTSIDE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
 
 class Server:
@@ -191,7 +192,7 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         try:
             browser = playwright.chromium.launch(
-                executable_path=find_chromium(), args=CHROMIUM_FLAGS
+                executable_path=find_chromium(), args=[*CHROMIUM_FLAGS, NOTHING_OUTSIDE]
             )
         except Error as error:
             if os.environ.get("CI"):
@@ -203,64 +204,141 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def new_context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
-    """Open browser contexts, each a person of their own, cut off from the outside."""
-    contexts, outside = [], []
+class Watched:
+    """Browser contexts whose console must stay silent, and which ask for nothing outside."""
 
-    def make(**options) -> BrowserContext:
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self.errors: list[str] = []
+        self.outside: list[str] = []
+
+    def context(self, **options) -> BrowserContext:
         options = {
             "viewport": {"width": 1366, "height": 768},
             "locale": "en-US",
             "reduced_motion": "reduce",  # or the first sequence plays by itself
         } | options
-        context = browser.new_context(**options)
-
-        def route(handler) -> None:
-            if "//127.0.0.1" in handler.request.url or handler.request.url.startswith("data:"):
-                handler.continue_()
-            else:
-                outside.append(handler.request.url)
-                handler.abort()
-
-        context.route("**/*", route)
-        contexts.append(context)
+        context = self._browser.new_context(**options)
+        # Not by a route: with one, Chromium keeps no file, and every page takes longer.
+        context.on("request", lambda request: self._note(request.url))
         return context
+
+    def page(self, context: BrowserContext, address: str) -> Page:
+        page = context.new_page()
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on(
+            "console",
+            lambda message: self.errors.append(message.text) if message.type == "error" else None,
+        )
+        page.set_default_timeout(PATIENCE)
+        page.goto(address)
+        page.wait_for_selector(SHOWN)
+        return page
+
+    def _note(self, url: str) -> None:
+        if "//127.0.0.1" not in url and not url.startswith(("data:", "blob:")):
+            self.outside.append(url)
+
+    def check(self) -> None:
+        """Nothing was reported and nothing asked for since the last check."""
+        seen = self.errors[:], self.outside[:]
+        self.errors.clear()
+        self.outside.clear()
+        assert seen == ([], [])
+
+
+@pytest.fixture(scope="package")
+def watched(browser) -> Watched:
+    return Watched(browser)
+
+
+@pytest.fixture
+def new_context(watched) -> Iterator[Callable[..., BrowserContext]]:
+    """Open browser contexts, each a person of their own."""
+    contexts = []
+
+    def make(**options) -> BrowserContext:
+        contexts.append(watched.context(**options))
+        return contexts[-1]
 
     yield make
     for context in contexts:
         context.close()
-    assert outside == []
+
+
+@pytest.fixture(scope="package")
+def first_context(watched) -> Iterator[BrowserContext]:
+    """The person who opens the first page of most tests, and forgets all after each."""
+    context = watched.context()
+    yield context
+    context.close()
 
 
 @pytest.fixture
-def open_page(new_context, server) -> Iterator[Callable[..., Page]]:
+def open_page(new_context, first_context, watched, server) -> Iterator[Callable[..., Page]]:
     """Open the page; at the end, its console must hold no error."""
-    errors = []
 
     def make(
         query: str = "", context: BrowserContext | None = None, url: str | None = None, **options
     ) -> Page:
-        page = (context or new_context(**options)).new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on(
-            "console",
-            lambda message: errors.append(message.text) if message.type == "error" else None,
-        )
-        page.set_default_timeout(PATIENCE)
-        page.goto((url or server.url) + query)
-        page.wait_for_selector(SHOWN)
-        return page
+        if not context:
+            alone = not options and not first_context.pages
+            context = first_context if alone else new_context(**options)
+        return watched.page(context, (url or server.url) + query)
 
     def reload(page: Page) -> None:
         page.reload()
         page.wait_for_selector(SHOWN)
         # Gradio reports the streams that the old page had to leave.
-        errors[:] = [e for e in errors if not e.startswith(_LEFT)]
+        watched.errors[:] = [e for e in watched.errors if not e.startswith(_LEFT)]
 
-    make.errors, make.reload = errors, reload
+    make.errors, make.reload = watched.errors, reload
     yield make
-    assert errors == []
+    for page in first_context.pages:
+        page.evaluate("localStorage.clear()")
+        page.close()
+    watched.check()
+
+
+@pytest.fixture(scope="package")
+def _shown(browser) -> Iterator[dict[str, Page]]:
+    pages: dict[str, Page] = {}
+    yield pages
+    for page in pages.values():
+        page.context.close()
+
+
+@pytest.fixture
+def show(watched, server, _shown) -> Iterator[Callable[[str], Page]]:
+    """Show a scene's shipped picture in a page that tests share: look and choose, train nothing."""
+
+    def page_of(scene: str) -> Page:
+        if scene not in _shown:
+            _shown[scene] = watched.page(watched.context(), f"{server.url}?scene={scene}")
+        _tidy(_shown[scene])
+        return _shown[scene]
+
+    yield page_of
+    watched.check()
+
+
+def _tidy(page: Page) -> None:
+    """Make the page as it was on opening."""
+    page.set_viewport_size({"width": 1366, "height": 768})
+    if page.locator(".notice").is_visible():
+        page.click("[data-do=dismiss]")
+    for pressed in ("animate", "closeup"):
+        button = page.locator(f"[data-do={pressed}][aria-pressed=true]")
+        if button.is_visible():
+            button.click()
+    page.click("[data-tab=share]")
+    while not (name := page.inner_text(".sample-name")).startswith("sample 1 "):
+        page.click("[data-do=next]")
+        expect(page.locator(".sample-name")).not_to_have_text(name)
+    page.fill("[data-do=scrub]", "1")
+    page.select_option("[data-do=preset]", index=0)
+    page.evaluate("scrollTo(0, 0)")
+    page.mouse.move(0, 0)
 
 
 def shoot(page: Page, name: str, **options) -> None:

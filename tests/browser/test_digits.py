@@ -18,9 +18,8 @@ def draw_a_stroke(page: Page) -> None:
     page.mouse.up()
 
 
-def test_the_shipped_forecaster_shows_ten_frames_against_ten(open_page):
-    page = open_page()
-    page.click("[data-scene=digits]")
+def test_the_shipped_forecaster_shows_ten_frames_against_ten(show):
+    page = show("digits")
     expect(page.locator(".sample-name")).to_have_text("sample 1 of 20")
     rows = {name: row(page, name) for name in ("input", "truth", "prediction", "error")}
     assert [len(frames) for frames in rows.values()] == [10] * 4
@@ -31,8 +30,9 @@ def test_the_shipped_forecaster_shows_ten_frames_against_ten(open_page):
     assert page.locator("svg.lead circle").count() == 10
 
 
-def test_a_drawn_digit_is_set_moving_and_continued(open_page):
-    page = open_page(SHIPPED)
+def test_a_drawn_digit_is_set_moving_and_continued(show):
+    page = show("digits")
+    press(page, "clear-pad")
     page.fill("[data-do=scrub]", "9")
     draw_a_stroke(page)
     press(page, "send-drawing")
@@ -48,8 +48,9 @@ def test_a_drawn_digit_is_set_moving_and_continued(open_page):
 
 
 @pytest.mark.parametrize("angle", [0, 90])
-def test_a_drawn_digit_goes_where_it_is_sent(open_page, angle):
-    page = open_page(SHIPPED)
+def test_a_drawn_digit_goes_where_it_is_sent(show, angle):
+    page = show("digits")
+    press(page, "clear-pad")
     draw_a_stroke(page)
     page.fill("[data-do=angle]", str(angle))
     expect(page.locator(".draw output")).to_have_text({0: "→ 0°", 90: "↓ 90°"}[angle])
@@ -70,8 +71,9 @@ def mean_place(frame: list[int], axis: str) -> float:
     return sum(place * value for place, value in zip(at, frame, strict=True)) / sum(frame)
 
 
-def test_an_empty_pad_asks_for_a_digit(open_page):
-    page = open_page(SHIPPED)
+def test_an_empty_pad_asks_for_a_digit(show):
+    page = show("digits")
+    press(page, "clear-pad")
     press(page, "send-drawing")
     expect(page.locator(".notice-text")).to_contain_text("draw a digit first")
     draw_a_stroke(page)

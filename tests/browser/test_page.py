@@ -51,8 +51,8 @@ def in_scene(scene: str) -> str:
 
 
 @in_every_scene
-def test_opening_shows_a_finished_prediction_that_is_labelled_as_such(open_page, scene):
-    page = open_page(in_scene(scene))
+def test_opening_shows_a_finished_prediction_that_is_labelled_as_such(show, scene):
+    page = show(scene)
     wait_for_state(page, "shipped")
     assert "trained earlier" in status(page)
     expect(page.locator(f"[data-scene={scene}]")).to_have_attribute("aria-pressed", "true")
@@ -71,8 +71,8 @@ def test_opening_shows_a_finished_prediction_that_is_labelled_as_such(open_page,
     shoot(page, f"{scene}-opening")
 
 
-def test_a_shipped_run_shows_its_curve_and_its_scores_on_the_validation_set(open_page):
-    page = open_page()  # squares: the other shipped files are networks alone
+def test_a_shipped_run_shows_its_curve_and_its_scores_on_the_validation_set(show):
+    page = show("squares")  # squares: the other shipped files are networks alone
     assert points(page, "validation") > 2
     expect(page.locator(".scores-subtitle")).to_contain_text("validation set")
     assert max(panel(page, "prediction")) > 200
@@ -89,8 +89,8 @@ def test_the_first_sequence_plays_once_and_rests_on_its_last_frame(open_page):
 
 
 @in_every_scene
-def test_the_main_job_fits_one_screen_without_scrolling(open_page, scene):
-    page = open_page(in_scene(scene))
+def test_the_main_job_fits_one_screen_without_scrolling(show, scene):
+    page = show(scene)
     expect(page.locator(".cost")).not_to_be_empty()
     for selector in (".transport", ".curve", ".tiles", ".rows", ".player", ".beside", ".draw"):
         found = page.locator(selector).filter(visible=True)
@@ -149,8 +149,9 @@ def test_chinese_dark_and_projector(open_page, scene):
 
 
 @in_every_scene
-def test_how_it_works_explains_every_control(open_page, scene):
-    page = open_page(in_scene(scene), viewport={"width": 1366, "height": 1500})
+def test_how_it_works_explains_every_control(show, scene):
+    page = show(scene)
+    page.set_viewport_size({"width": 1366, "height": 1500})
     page.click("[data-tab=how]")
     page.locator(".how").scroll_into_view_if_needed()
     sentences = page.locator(".control-help dd").all_inner_texts()
@@ -481,8 +482,8 @@ def test_the_link_can_be_copied(open_page, new_context):
 
 
 @in_every_scene
-def test_every_preset_fills_the_controls_and_says_what_it_shows(open_page, scene):
-    page = open_page(in_scene(scene))
+def test_every_preset_fills_the_controls_and_says_what_it_shows(show, scene):
+    page = show(scene)
     sentences = set()
     for key in reversed(list(offered(scene))):
         page.select_option("[data-do=preset]", key)
@@ -495,8 +496,8 @@ def test_every_preset_fills_the_controls_and_says_what_it_shows(open_page, scene
     expect(page.locator("[data-do=preset] option:checked")).to_have_text("Your own settings")
 
 
-def test_a_preset_that_fails_says_how_to_mend_it(open_page):
-    page = open_page()
+def test_a_preset_that_fails_says_how_to_mend_it(show):
+    page = show("squares")
     page.select_option("[data-do=preset]", "too-fast")
     expect(page.locator(".preset-sentence")).to_contain_text("Fails")
     expect(page.locator(".reach.bad")).to_contain_text("cannot follow speed 4")
@@ -509,8 +510,8 @@ def test_a_preset_that_fails_says_how_to_mend_it(open_page):
 
 
 @in_every_scene
-def test_samples_and_moments_can_be_chosen(open_page, scene):
-    page = open_page(in_scene(scene))
+def test_samples_and_moments_can_be_chosen(show, scene):
+    page = show(scene)
     of, ahead = CATALOGUE[scene].scene.samples, AHEAD[scene]
     before = row(page, "input")
     page.click("[data-do=next]")
@@ -535,8 +536,8 @@ def test_samples_and_moments_can_be_chosen(open_page, scene):
 
 
 @in_every_scene
-def test_what_was_seen_is_not_shown_as_if_it_were_predicted(open_page, scene):
-    page = open_page(in_scene(scene))
+def test_what_was_seen_is_not_shown_as_if_it_were_predicted(show, scene):
+    page = show(scene)
     expect(page.locator(".view.prediction .blank")).to_be_hidden()
     page.click(".row-frames.input figure >> nth=0")
     expect(page.locator(".moment")).to_contain_text(f"t − {CONTEXT[scene] - 1}, seen")
@@ -550,8 +551,8 @@ def test_what_was_seen_is_not_shown_as_if_it_were_predicted(open_page, scene):
 
 
 @in_every_scene
-def test_the_frames_play_round_and_round_and_stop(open_page, scene):
-    page = open_page(in_scene(scene))
+def test_the_frames_play_round_and_round_and_stop(show, scene):
+    page = show(scene)
     play = page.locator("[data-do=animate]")
     expect(play).to_have_attribute("aria-pressed", "false")
     play.click()
@@ -564,13 +565,19 @@ def test_the_frames_play_round_and_round_and_stop(open_page, scene):
     expect(play).to_have_attribute("aria-pressed", "false")
 
 
-def test_the_close_up_shows_what_moves(open_page):
-    page = open_page()
+def test_the_close_up_shows_what_moves(show):
+    page = show("squares")
     page.click("[data-do=closeup]")
     expect(page.locator("[data-do=closeup]")).to_have_attribute("aria-pressed", "true")
     assert page.evaluate("document.querySelector('.view.truth canvas').width") == 24
     assert max(panel(page, "truth")) == 255
     shoot(page, "close-up")
+    expect(show("storm").locator("[data-do=closeup]")).to_be_hidden()
+
+
+def test_a_close_up_is_none_of_a_scene_without_small_things(open_page):
+    page = open_page()
+    page.click("[data-do=closeup]")
     page.click("[data-scene=storm]")
     wait_for_state(page, "shipped")
     expect(page.locator(".row-frames.truth canvas")).to_have_count(AHEAD["storm"])
@@ -581,8 +588,8 @@ def test_the_close_up_shows_what_moves(open_page):
 # The keyboard.
 
 
-def test_arrows_go_from_tab_to_tab(open_page):
-    page = open_page()
+def test_arrows_go_from_tab_to_tab(show):
+    page = show("squares")
     wait_for_state(page, "shipped")
     page.evaluate("window.addEventListener('keydown', () => (window.wentFurther = true))")
     page.focus("[data-tab=share]")

@@ -26,8 +26,8 @@ def choose(page: Page, variable: str) -> None:
     expect(page.locator(f"[data-name=variable] input[value={variable}]")).to_be_checked()
 
 
-def test_it_opens_with_dates_and_hectopascals(open_page):
-    page = open_page(STORM)
+def test_it_opens_with_dates_and_hectopascals(show):
+    page = show("storm")
     wait_for_state(page, "shipped")
     dates = page.locator(".row-frames figcaption").all_inner_texts()
     dates = [date for date in dates if date]
@@ -46,10 +46,10 @@ def test_it_opens_with_dates_and_hectopascals(open_page):
     assert "black" not in page.inner_text(".cp").lower()
 
 
-def test_points_without_a_measurement_are_holes_in_the_sprites_and_on_the_map(open_page, client):
+def test_points_without_a_measurement_are_holes_in_the_sprites_and_on_the_map(show, client):
     run = client.predict({}, "storm", api_name="/open_run")["run"]
     picture = wait_for(client, run, lambda value: value["picture"])["picture"]
-    page = open_page(STORM)
+    page = show("storm")
     alpha, colours = page.evaluate(
         """async ({ sprites, width, height }) => {
           const image = new Image();

@@ -87,7 +87,9 @@ def test_a_frozen_network_predicts_what_it_did(name):
     context = torch.rand(1, 10, 1, side, side, generator=torch.Generator().manual_seed(5))
     expected = torch.from_numpy(np.load(FROZEN / f"{name}.npy"))
     assert expected.shape == (1, 3, 1, side, side)
-    torch.testing.assert_close(network.predict(context, 3), expected, rtol=0, atol=1e-6)
+    # Recorded with AVX2; what other kernels round differently grows with each step ahead.
+    atol = 1e-6 if torch.backends.cpu.get_cpu_capability() == "AVX2" else 2e-5
+    torch.testing.assert_close(network.predict(context, 3), expected, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("name", NEXT_LOSSES)

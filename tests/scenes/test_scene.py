@@ -47,6 +47,15 @@ def test_test_sequences_are_the_same_whatever_their_number_and_horizon(scene):
     assert not torch.equal(few.clean, other.clean)
 
 
+@pytest.mark.parametrize("scene", DRAWN, ids=name_of)
+def test_noise_too_is_the_same_whatever_the_number_and_the_horizon(scene):
+    if scene.name == "squares":
+        scene = Squares(canvas=16, noise=0.1)
+    near, far = (list(scene.test(3, horizon, 60, seed=7)) for horizon in (1, scene.longest_horizon))
+    for one, two in zip(near, far, strict=True):
+        assert are_equal(one, two.frames(4))
+
+
 @pytest.mark.parametrize("scene", SCENES, ids=name_of)
 def test_the_shown_samples_are_different_sequences_of_one(scene):
     shown = [scene.shown(sample, 5, 2) for sample in range(scene.samples)]
