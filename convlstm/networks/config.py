@@ -124,7 +124,7 @@ class NetworkConfig(Settings):
 
     @property
     def divisor(self) -> int:
-        """What H and W must be a multiple of, px."""
+        """What H and W are a multiple of inside the network, px."""
         halvings = self.num_layers - 1 if self.architecture == "multiscale" else 0
         return self.patch_size * 2**halvings
 

@@ -59,14 +59,10 @@ class Network(nn.Module):
             ValueError: context has another shape, or horizon is not a positive whole number.
         """
         check_positive("horizon", horizon)
-        channels, divisor = self.frames.channels, self.config.divisor
+        channels = self.frames.channels
         if context.ndim != 5 or context.shape[2] != channels or not context.shape[1]:
             raise ValueError(
                 f"context has shape {tuple(context.shape)}: must be (B, T, {channels}, H, W)."
-            )
-        if context.shape[3] % divisor or context.shape[4] % divisor:
-            raise ValueError(
-                f"context has shape {tuple(context.shape)}: H and W must be multiples of {divisor}."
             )
         x = self._read(context)
         followers = None if truth is None else self._read(truth)
@@ -81,7 +77,8 @@ class Network(nn.Module):
         values = self.roll_out(x, horizon, feed)
         if self.config.output != "sigmoid":
             values = self._denormalised(values)
-        return self._whole(values).transpose(0, 1)
+        H, W = context.shape[-2:]
+        return self._whole(values)[..., :H, :W].transpose(0, 1)
 
     def roll_out(self, x: Tensor, horizon: int, feed: Feed) -> Tensor:
         """Read x, (T, B, C, H, W), and return the head's values (n, B, C, H, W)."""
@@ -146,6 +143,9 @@ class Network(nn.Module):
     # channels, and normalised.
 
     def _read(self, frames: Tensor) -> Tensor:
+        below, beside = (-side % self.config.divisor for side in frames.shape[-2:])
+        if below or beside:  # the edges go on; what is predicted there is cut off again
+            frames = F.pad(frames, (0, beside, 0, below, 0, 0), mode="replicate")
         frames = frames.transpose(0, 1)
         if self.config.patch_size > 1:  # a patch of 1 px would copy everything for nothing
             frames = F.pixel_unshuffle(frames, self.config.patch_size)

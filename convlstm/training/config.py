@@ -160,12 +160,10 @@ class TrainConfig(Settings):
         Raises:
             SettingError: two settings do not go together.
         """
-        network, divisor = self.network, self.network.divisor
+        network = self.network
         if self.total_steps > MAX_STEPS:
             high = MAX_STEPS // self.epochs
             raise SettingError("batches_per_epoch", self.batches_per_epoch, "steps", high=high)
-        if any(side % divisor for side in self.scene.size):
-            self._refuse_size(divisor)
         if self.horizon > self.scene.longest_horizon:
             high = self.scene.longest_horizon
             raise SettingError("horizon", self.horizon, "integer", low=1, high=high)
@@ -178,18 +176,6 @@ class TrainConfig(Settings):
                 raise SettingError(name, getattr(self, name), "needs horizon")
         if self.scheduled_sampling and network.rollout == "states":
             raise SettingError("scheduled_sampling", self.scheduled_sampling, "needs feedback")
-
-    def _refuse_size(self, divisor: int) -> None:
-        """Refuse frames that do not go into whole patches, or in half as often as is asked for."""
-        if hasattr(self.scene, "canvas"):
-            raise SettingError("canvas", self.scene.canvas, "multiple", divisor=divisor)
-        # Nobody can change the frames' size: only the network's.
-        patch_size = self.network.patch_size
-        if patch_size > 1:
-            sizes = (1, 2, 4, 8)
-            whole = [str(n) for n in sizes if not any(side % n for side in self.scene.size)]
-            raise SettingError("patch_size", patch_size, "choice", choices=", ".join(whole))
-        raise SettingError("architecture", self.network.architecture, "choice", choices="stack")
 
     @property
     def total_steps(self) -> int:

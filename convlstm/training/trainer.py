@@ -26,7 +26,7 @@ from convlstm.training.losses import LOSSES
 from convlstm.training.metrics import Evaluation
 from convlstm.training.optimizers import Optimizer, onecycle
 from convlstm.training.records import Change, End, PastTraining, StepRecord
-from convlstm.training.validation import Validation
+from convlstm.training.validation import NEARLY, Validation
 
 _DIVERGED_RATIO = 100  # a loss this many times the first one has no way back
 
@@ -277,7 +277,7 @@ class Trainer:
         if clip.valid is not None:  # where nobody knows the truth, the prediction is it
             valid = clip.valid[:, -asked:]
             frames = torch.where(valid, frames, truth)
-            values = torch.where(valid, values, truth)
+            values = torch.where(valid, values, truth.logit(NEARLY))
         loss = LOSSES[config.loss](values, frames, truth) * share
         self.scaler.scale(loss).backward()
         return torch.stack([loss.detach(), mse])

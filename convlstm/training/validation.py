@@ -12,7 +12,7 @@ from convlstm.pieces import Clock
 from convlstm.scenes.scene import Clip, Scene, lossless_bytes
 from convlstm.training.metrics import Evaluation, frame_scores, mean_of
 
-_NEARLY = 1e-6  # how near to 0 and 1 a prediction may come where its logit is asked for
+NEARLY = 1e-6  # how near to 0 and 1 a frame may come where its logit is asked for
 
 # A loss of a head's values, the frames made of them, and the truth.
 Criterion = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -78,7 +78,7 @@ class Validation:
             predicted = predict(context)
             judged = predicted if valid is None else torch.where(valid, predicted, truth)
             share = len(truth) / len(self)
-            loss += criterion(judged.logit(_NEARLY), judged, truth).item() * share
+            loss += criterion(judged.logit(NEARLY), judged, truth).item() * share
             brightest.append(predicted.max())
             scores.append(scene_scores(scene, predicted, truth, valid))
             if start not in self._trivial:

@@ -238,18 +238,6 @@ def test_a_refusal_says_name_value_and_rule(settings, message):
             "loss is 'bce+ssim': must go with output \"sigmoid\".",
         ),
         # What there are no frames for.
-        ("squares", {"canvas": 34, "patch_size": 4}, "canvas is 34: must be a multiple of 4."),
-        (
-            "digits",
-            {**MULTISCALE, "canvas": 40, "num_layers": 3, "patch_size": 4},
-            "canvas is 40: must be a multiple of 16.",
-        ),
-        ("storm", {"patch_size": 2}, "patch_size is 2: must be one of 1."),
-        (
-            "storm",
-            {**MULTISCALE, "num_layers": 2},
-            "architecture is 'multiscale': must be one of stack.",
-        ),
         ("storm", {"horizon": 9}, "horizon is 9: must be a whole number from 1 to 8."),
         # What nobody could keep.
         (
@@ -277,7 +265,9 @@ def test_what_could_not_act_together_is_refused(scene, settings, message):
         ("digits", {**TEN, "curriculum": 0.5, "rollout": "states"}),
         ("squares", {"output": "linear", "loss": "mse+ssim"}),
         ("squares", {"canvas": 36, "patch_size": 4}),
-        ("storm", {**MULTISCALE, "num_layers": 1}),
+        ("squares", {"canvas": 34, "patch_size": 4}),
+        ("storm", {"patch_size": 8}),
+        ("storm", {**MULTISCALE, "num_layers": 4, "attention": True}),
         ("storm", {"horizon": 8}),
         ("squares", {"epochs": 1000, "batches_per_epoch": 1000}),
     ],

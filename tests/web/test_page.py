@@ -199,6 +199,24 @@ def test_a_reset_is_asked_about_only_after_ten_seconds(begin):
     assert len(asked(page, "act")) == 2
 
 
+def test_the_space_bar_throws_no_long_training_away_unasked(begin):
+    page = begin(make_snapshot(seconds=42, state="paused"))
+    page.locator("h1").click()
+    page.keyboard.press("Space")
+    assert wait_asked(page, "act")["action"] == "train"  # it goes on
+    push(page, make_snapshot(seconds=42, state="finished"))
+    expect(page.locator("[data-do=train] .word")).to_have_text("Train")
+    page.keyboard.press("Space")
+    expect(page.locator("dialog.reset")).to_contain_text("Training anew starts from fresh weights")
+    page.click("[data-do=keep]")
+    page.locator("h1").click()
+    page.keyboard.press("Space")
+    page.click("[data-do=throw-away]")
+    assert wait_asked(page, "act", 2)["action"] == "train"
+    page.click("[data-do=train]")  # said by name
+    assert wait_asked(page, "act", 3)["action"] == "train"
+
+
 def test_letters_can_be_switched_off_and_stay_so(begin):
     page = begin(make_snapshot())
     page.locator("h1").click()

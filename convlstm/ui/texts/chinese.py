@@ -67,6 +67,8 @@ CHINESE: dict[str, str] = {
     "reset title": "丢弃这次训练吗？",
     "reset question": "网络已经学习了 {time}，重置会忘掉全部内容。"
     "“保存与分享”中的检查点可以把它留下。",
+    "train question": "网络已经学习了 {time}。重新训练会从新的权重开始，忘掉全部内容。"
+    "“保存与分享”中的检查点可以把它留下。",
     "reset go": "丢弃",
     "reset keep": "保留",
     # Settings of scenes

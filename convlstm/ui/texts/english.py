@@ -71,6 +71,8 @@ ENGLISH: dict[str, str] = {
     "reset title": "Throw this training away?",
     "reset question": "The network has learnt for {time}, and a reset forgets all of it. A "
     "checkpoint, under “Save and share”, would keep it.",
+    "train question": "The network has learnt for {time}. Training anew starts from fresh weights "
+    "and forgets all of it. A checkpoint, under “Save and share”, would keep it.",
     "reset go": "Throw it away",
     "reset keep": "Keep it",
     # Settings of scenes

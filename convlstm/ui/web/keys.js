@@ -2,11 +2,9 @@
 // hand presses them unasked (WCAG 2.1.4).
 import { $ } from "./dom.js";
 import { recall, remember } from "./memory.js";
-import { isTraining } from "./runs.js";
-import { here } from "./scenes.js";
 
 const LETTERS = { s: "step", r: "reset" };
-const OTHERS = { ArrowLeft: "previous", ArrowRight: "next", Escape: "leave-projector" };
+const OTHERS = { " ": "turn", ArrowLeft: "previous", ArrowRight: "next", Escape: "leave-projector" };
 
 export const lettersAreOn = () => recall("letters") !== "off";
 
@@ -25,6 +23,5 @@ export function actionOf(event) {
   const control = event.target.closest?.("input, select, textarea, button, summary, a");
   const isFree = !control || (control.tagName === "BUTTON" && event.key !== " " && event.key !== "Enter");
   if (!isFree) return undefined;
-  if (event.key === " ") return isTraining(here.snapshot) ? "pause" : "train";
   return (lettersAreOn() ? LETTERS[event.key] : undefined) ?? OTHERS[event.key];
 }

@@ -8,7 +8,7 @@ import { recall, remember } from "./memory.js";
 import { showNotice } from "./notices.js";
 import { clearPad, preparePad, sendDrawing, showAngle } from "./pad.js";
 import { goToMoment, toggleCloseUp, togglePlaying } from "./player.js";
-import { keep, reset, throwAway } from "./reset.js";
+import { keep, reset, throwAway, turn } from "./reset.js";
 import { act, announceSettings, attach, listenForSilence, receive, turnSample } from "./runs.js";
 import { firstScene, goTo, here, makeScenes, scenes } from "./scenes.js";
 import { useServer } from "./server.js";
@@ -26,6 +26,7 @@ const ACTIONS = {
   step: () => act("step"),
   stop: () => act("stop"),
   reset,
+  turn,
   "throw-away": throwAway,
   keep,
   dismiss: () => showNotice(null),

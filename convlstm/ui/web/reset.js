@@ -1,23 +1,36 @@
-// A reset throws a training away; it asks first where that took some time.
+// What throws a training away asks first where that took some time: Reset, and the space bar, which
+// begins anew when a run is over and is easily pressed unasked. Train, pressed by name, does not ask.
 import { $, setText } from "./dom.js";
 import { duration } from "./numbers.js";
-import { act } from "./runs.js";
+import { act, isTraining } from "./runs.js";
 import { here } from "./scenes.js";
 import { text } from "./words.js";
 
 const WORTH_ASKING = 10; // s of computing
 
+let asked = "reset";
+
 export const isWorthAsking = (snapshot) => Boolean(snapshot) && !snapshot.shipped && snapshot.seconds > WORTH_ASKING;
 
-export function reset() {
-  if (!isWorthAsking(here.snapshot)) return act("reset");
-  setText($(".reset-sentences"), text("reset question", { time: duration(here.snapshot.seconds) }));
+export const reset = () => askBefore("reset");
+
+// The space bar trains, goes on or pauses.
+export function turn() {
+  const { snapshot } = here;
+  if (isTraining(snapshot)) return act("pause");
+  return snapshot?.state === "paused" ? act("train") : askBefore("train");
+}
+
+function askBefore(action) {
+  if (!isWorthAsking(here.snapshot)) return act(action);
+  asked = action;
+  setText($(".reset-sentences"), text(`${action} question`, { time: duration(here.snapshot.seconds) }));
   $("dialog.reset").showModal(); // Escape closes it, and keeps
 }
 
 export function throwAway() {
   keep();
-  return act("reset");
+  return act(asked);
 }
 
 export function keep() {
