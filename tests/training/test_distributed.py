@@ -48,8 +48,9 @@ def losses(output):
 def test_two_processes_have_the_losses_of_one(tmp_path):
     flags = ["--epochs", "6", "--scheduled-sampling", "0.5", "--ema", "0.9"]
     one, two = start(1, *flags), start(2, *flags, "--out", str(tmp_path))
-    expected, found = (losses(job.communicate(timeout=240)[0]) for job in (one, two))
-    assert (one.returncode, two.returncode) == (0, 0)
+    ended = [(*job.communicate(timeout=240), job.returncode) for job in (one, two)]
+    assert [code for *_, code in ended] == [0, 0], ended
+    expected, found = (losses(output) for output, *_ in ended)
     assert len(expected) == 6
     assert found == pytest.approx(expected, abs=1e-5)
     assert read_checkpoint(tmp_path / "network.safetensors").trainings[-1].sequences == 24
