@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 import importlib.util
 import math
 import os
@@ -76,14 +77,18 @@ def train(flags: argparse.Namespace) -> int:
         if importlib.util.find_spec("tensorboard") is None:
             raise UsageError("--log-dir needs TensorBoard: pip install tensorboard.")
     with first_interrupt() as interrupted, _process_group(device_of(flags)) as device:
-        trainer = _make_trainer(flags, device)
-        is_first = trainer.rank == 0
-        if flags.json and is_first:
-            print_json(_about(trainer))
-        scalars = _scalars(flags.log_dir) if is_first else contextlib.nullcontext()
-        with scalars as writer:
-            _pull(trainer, flags, writer, interrupted.is_set)
-        return _finish(trainer, flags) if is_first else 0
+        return _run(flags, device, interrupted.is_set)
+
+
+def _run(flags: argparse.Namespace, device: torch.device, interrupted: Callable[[], bool]) -> int:
+    trainer = _make_trainer(flags, device)
+    is_first = trainer.rank == 0
+    if flags.json and is_first:
+        print_json(_about(trainer))
+    scalars = _scalars(flags.log_dir) if is_first else contextlib.nullcontext()
+    with scalars as writer:
+        _pull(trainer, flags, writer, interrupted)
+    return _finish(trainer, flags) if is_first else 0
 
 
 def _make_trainer(flags: argparse.Namespace, device: torch.device) -> Trainer:
@@ -258,6 +263,7 @@ def _process_group(device: torch.device) -> Iterator[torch.device]:
     try:
         yield device
     finally:
+        gc.collect()  # a network that outlives its group aborts the interpreter's end, now and then
         dist.destroy_process_group()
 
 
