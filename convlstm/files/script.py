@@ -1,19 +1,21 @@
 """A run as a program to take home: one readable script that needs PyTorch and nothing else.
 
-The script stands in `script.txt` as a template. A $name is filled in; lines between "#? if word"
-and "#? else" or "#? end" stay only in the scripts of runs that use what the word names. The
-engine's numbers are written out, as a reader wants them; the tests hold both to the same losses.
+The script stands in `script.jinja` as a template: parts of it stay only in the scripts of runs that
+use them. The engine's numbers are written out, as a reader wants them; the tests hold both to the
+same losses.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
-from string import Template
+
+from jinja2 import Environment, StrictUndefined
 
 from convlstm.checks import SettingError
 from convlstm.settings import settings_of
 from convlstm.training.config import TrainConfig
 
-_TEMPLATE = Path(__file__).with_suffix(".txt").read_text("utf-8")
+_TEMPLATE = Environment(
+    trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
+).from_string(Path(__file__).with_suffix(".jinja").read_text("utf-8"))
 # The values that the script has words for.
 _SAYABLE: dict[str, tuple[object, ...]] = {
     "horizon": (1,),
@@ -64,54 +66,4 @@ def training_script(config: TrainConfig) -> str:
         SettingError: a setting that the script has no words for.
     """
     check_sayable(config)
-    scene, network = config.scene, config.network
-    uses = {
-        "noise": scene.noise > 0,
-        "all directions": scene.directions == "all",
-        "wrap": scene.walls == "wrap",
-        "peephole": network.peephole,
-        "forget bias": network.forget_bias > 0,
-        "layers": network.num_layers > 1,
-        "residual": network.residual,
-        "sigmoid": network.output == "sigmoid",
-        "logits": config.loss == "bce",
-        "mse": config.loss == "mse",
-        "l1": config.loss == "l1",
-        "ssim": config.loss == "mse+ssim",
-        "last target": config.targets == "future",
-        "onecycle": config.schedule == "onecycle",
-        "clip": config.gradient_clip > 0,
-        "goal": config.stop_below > 0,
-        "bfloat16": config.precision == "bfloat16",
-    }
-    if uses["logits"]:
-        as_output, as_frame = "", ".sigmoid()"
-    elif uses["sigmoid"]:
-        as_output, as_frame = ".sigmoid()", ""
-    else:
-        as_output, as_frame = "", ".clamp(0, 1)"
-    return Template("".join(_kept_lines(_TEMPLATE, uses))).substitute(
-        settings_of(config),
-        steps=config.total_steps,
-        batch="seen, frames" if uses["noise"] else "frames",
-        seen="seen" if uses["noise"] else "frames",
-        as_float=".float()" if uses["bfloat16"] else "",
-        as_output=as_output,
-        as_frame=as_frame,
-    )
-
-
-def _kept_lines(template: str, uses: dict[str, bool]) -> Iterator[str]:
-    """Yield the lines whose conditions hold; an "if" may stand within another."""
-    conditions: list[bool] = []
-    for line in template.splitlines(keepends=True):
-        mark, _, order = line.strip().partition(" ")
-        if mark != "#?":
-            if all(conditions):
-                yield line
-        elif order == "end":
-            conditions.pop()
-        elif order == "else":
-            conditions[-1] = not conditions[-1]
-        else:
-            conditions.append(uses[order.removeprefix("if ")])
+    return _TEMPLATE.render(settings_of(config), steps=config.total_steps)
