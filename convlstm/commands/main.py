@@ -1,6 +1,7 @@
 """The command line: convlstm train | evaluate | predict | settings | benchmark | study."""
 
 import argparse
+import contextlib
 import functools
 import os
 import sys
@@ -109,11 +110,8 @@ def _train(add: Callable[..., _Parser]) -> None:
     text = "settings to start from, quick if not given"
     parser.add_argument("--preset", choices=preset_names(), help=text)
     parser.path("--resume", "FILE", "go on with this checkpoint's run, under its own settings")
-    parser.path(
-        "--out",
-        "DIR",
-        "write the checkpoint, the best network, the losses as CSV, pictures and a GIF there",
-    )
+    text = "write the checkpoint, the best network, the losses as CSV, pictures and a GIF there"
+    parser.path("--out", "DIR", text)
     parser.path(
         "--start-from",
         "FILE",
@@ -155,15 +153,10 @@ def _evaluate(add: Callable[..., _Parser]) -> None:
     text = f"sequences to score, 1 to {MAX_SEQUENCES} [%(default)s]"
     parser.number("--sequences", text, default=1000)
     parser.seed()
-    parser.number(
-        "--horizon",
-        "frames to predict, on the model's own output after the first [as many as the page shows]",
-    )
-    parser.path(
-        "--test-set",
-        "FILE",
-        "the public test file of Moving MNIST, mnist_test_seq.npy, instead of new sequences",
-    )
+    text = "frames to predict, on the model's own output after the first"
+    parser.number("--horizon", f"{text} [as many as the page shows]")
+    text = "the public test file of Moving MNIST, mnist_test_seq.npy, instead of new sequences"
+    parser.path("--test-set", "FILE", text)
     text = "average the predictions of mirrored sequences"
     parser.add_argument("--augmented", action="store_true", help=text)
     text = "draw the best, median and worst sequence, and SSIM by lead time"
@@ -237,10 +230,8 @@ def _study(add: Callable[..., _Parser]) -> None:
 def _number_or_text(text: str) -> int | float | str:
     """Read a number; the text of anything else is for a check to refuse."""
     for kind in (int, float):
-        try:
+        with contextlib.suppress(ValueError):
             return kind(text)
-        except ValueError:
-            continue
     return text
 
 

@@ -92,8 +92,7 @@ def _make_trainer(flags: argparse.Namespace, device: torch.device) -> Trainer:
     }
     if flags.resume:
         asked = [name for name in ("preset", "start_from") if getattr(flags, name)]
-        if asked := [*asked, *given]:
-            odd = ", ".join(map(flag_of, asked))
+        if odd := ", ".join(map(flag_of, [*asked, *given])):
             raise UsageError(
                 f"--resume goes on with the checkpoint's own settings: leave out {odd}."
             )
