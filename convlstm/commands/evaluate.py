@@ -7,13 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from convlstm.checks import check_integer
-from convlstm.commands.shared import (
-    UsageError,
-    about,
-    check_drawable,
-    check_writable,
-    device_of,
-)
+from convlstm.commands.shared import UsageError, about, check_drawable, check_writable, device_of
 from convlstm.commands.terminal import (
     ProgressBar,
     black_warning,
@@ -22,12 +16,7 @@ from convlstm.commands.terminal import (
     scores_data,
 )
 from convlstm.files.checkpoint import Checkpoint, load_network, read_checkpoint
-from convlstm.files.pictures import (
-    lead_time_figure,
-    picture_files,
-    sequence_figure,
-    write_files,
-)
+from convlstm.files.pictures import lead_time_figure, picture_files, sequence_figure, write_files
 from convlstm.networks import Network
 from convlstm.pieces import finish
 from convlstm.scenes.scene import MAX_TEST_SEED, Clip
@@ -50,9 +39,8 @@ def evaluate(flags: argparse.Namespace) -> int:
     checkpoint = read_checkpoint(flags.checkpoint)
     config, scene = checkpoint.config, checkpoint.config.scene
     farthest = max(config.horizon, scene.look_ahead)
-    horizon = farthest
-    if flags.horizon is not None:
-        horizon = check_integer("horizon", flags.horizon, 1, farthest)
+    horizon = farthest if flags.horizon is None else flags.horizon
+    horizon = check_integer("horizon", horizon, 1, farthest)
     if flags.test_set and (scene.name != "digits" or scene.canvas != 64):
         raise UsageError("--test-set is for networks of Moving MNIST on a canvas of 64 px.")
     network = load_network(checkpoint, device)
@@ -121,7 +109,7 @@ def predict(flags: argparse.Namespace) -> int:
     checkpoint = read_checkpoint(flags.checkpoint)
     check_writable("--out", flags.out)
     config, scene = checkpoint.config, checkpoint.config.scene
-    clip = next(scene.test(config.context_frames, config.horizon, 1, seed)).part(slice(0, 1))
+    clip = next(scene.test(config.context_frames, config.horizon, 1, seed))
     picture = _picture(f"seed {seed}", checkpoint, load_network(checkpoint, device), clip)
     write_files(picture_files(picture, checkpoint.records, scene.look, scene.measure), flags.out)
     print(f"Saved to {flags.out}.")
@@ -130,12 +118,8 @@ def predict(flags: argparse.Namespace) -> int:
 
 def _rows(scores: LeadTimeScores) -> list:
     return [
-        (
-            str(number),
-            model,
-            {name: rows[number - 1] for name, rows in scores.baselines.items()},
-        )
-        for number, model in enumerate(scores.model, start=1)
+        (str(lead), model, {name: rows[lead - 1] for name, rows in scores.baselines.items()})
+        for lead, model in enumerate(scores.model, start=1)
     ]
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from convlstm.files.pictures import label_of, unit_of
 from convlstm.scenes.scene import Measure
-from convlstm.training.metrics import Evaluation, Scores, skill
+from convlstm.training.metrics import Scores, skill
 from convlstm.training.records import StepRecord
 
 _BAR_WIDTH = 24  # characters
@@ -20,14 +20,11 @@ Row = tuple[str, Scores, dict[str, Scores]]
 
 
 def record_data(record: StepRecord) -> dict[str, object]:
-    """Return a record for JSON."""
-    evaluation = record.evaluation and evaluation_data(record.evaluation)
-    return {**asdict(record), "evaluation": evaluation}
-
-
-def evaluation_data(evaluation: Evaluation) -> dict[str, object]:
-    """Return scores for JSON, with what follows from them."""
-    return {**asdict(evaluation), "skill": evaluation.skill, "is_black": evaluation.is_black}
+    """Return a record for JSON, its evaluation with what follows from it."""
+    data = asdict(record)
+    if each := record.evaluation:
+        data["evaluation"] |= {"skill": each.skill, "is_black": each.is_black}
+    return data
 
 
 def scores_data(model: Scores, baselines: dict[str, Scores]) -> dict[str, object]:
@@ -41,15 +38,8 @@ def scores_data(model: Scores, baselines: dict[str, Scores]) -> dict[str, object
 
 def print_json(data: dict[str, object]) -> None:
     """Print one line of strict JSON: NaN and infinity become null."""
-    print(json.dumps(_strict(data), allow_nan=False), flush=True)
-
-
-def _strict(value: object) -> object:
-    if isinstance(value, dict):
-        return {name: _strict(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_strict(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    strict = json.loads(json.dumps(data), parse_constant=lambda name: None)
+    print(json.dumps(strict), flush=True)
 
 
 def black_warning(brightest: float) -> str:

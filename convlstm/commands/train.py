@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from convlstm.checks import check_number
 from convlstm.commands.shared import (
@@ -52,15 +53,11 @@ from convlstm.training.presets import preset
 from convlstm.training.records import StepRecord
 from convlstm.training.trainer import Trainer
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
 RUN_NAME = "checkpoint.safetensors"
 NETWORK_NAME = "network.safetensors"
-
-
-class _Scalars(Protocol):
-    """What takes the curves: TensorBoard's writer."""
-
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
-    def close(self) -> None: ...
 
 
 def train(flags: argparse.Namespace) -> int:
@@ -84,9 +81,9 @@ def _run(flags: argparse.Namespace, device: torch.device, interrupted: Callable[
     trainer = _make_trainer(flags, device)
     is_first = trainer.rank == 0
     if flags.json and is_first:
-        print_json(_about(trainer))
-    scalars = _scalars(flags.log_dir) if is_first else contextlib.nullcontext()
-    with scalars as writer:
+        facts = about(trainer.config, trainer.network, trainer.device, trainer.precision)
+        print_json({**facts, "processes": trainer.processes})
+    with _scalars(flags.log_dir if is_first else None) as writer:
         _pull(trainer, flags, writer, interrupted)
     return _finish(trainer, flags) if is_first else 0
 
@@ -100,8 +97,7 @@ def _make_trainer(flags: argparse.Namespace, device: torch.device) -> Trainer:
     }
     if flags.resume:
         asked = [name for name in ("preset", "start_from") if getattr(flags, name)]
-        if asked := [*asked, *given]:
-            odd = ", ".join(map(flag_of, asked))
+        if odd := ", ".join(map(flag_of, [*asked, *given])):
             raise UsageError(
                 f"--resume goes on with the checkpoint's own settings: leave out {odd}."
             )
@@ -124,7 +120,7 @@ def _make_trainer(flags: argparse.Namespace, device: torch.device) -> Trainer:
 def _pull(
     trainer: Trainer,
     flags: argparse.Namespace,
-    scalars: _Scalars | None,
+    scalars: "SummaryWriter | None",
     interrupted: Callable[[], bool],
 ) -> None:
     """Train to the end of the run, or to Ctrl-C."""
@@ -167,8 +163,7 @@ def _finish(trainer: Trainer, flags: argparse.Namespace) -> int:
         print(_summary(trainer))  # before anything is saved, in case the disk is full
     if flags.out:
         _save(trainer, flags.out)
-        missing = missing_for_pictures()
-        if missing:
+        if missing := missing_for_pictures():
             print(f"convlstm: no pictures were drawn, which needs {missing}.", file=sys.stderr)
         else:
             write_files(_pictures(trainer), flags.out)
@@ -181,13 +176,11 @@ def _pictures(trainer: Trainer) -> dict[str, bytes]:
     """Draw the run, and what its network makes of an unseen sequence."""
     config, scene = trainer.config, trainer.config.scene
     clip = next(scene.test(config.context_frames, config.horizon, 1, seed=0))
-    picture = make_picture(
-        "sequence 1",
-        scene,
-        clip.part(slice(0, 1)),
-        config.context_frames,
-        lambda context, horizon: trainer.predict(context.to(trainer.device), horizon),
-    )
+
+    def predict(context: Tensor, horizon: int) -> Tensor:
+        return trainer.predict(context.to(trainer.device), horizon)
+
+    picture = make_picture("sequence 1", scene, clip, config.context_frames, predict)
     return picture_files(picture, trainer.records, scene.look, scene.measure)
 
 
@@ -197,12 +190,7 @@ def _save(trainer: Trainer, folder: Path) -> None:
     write_files({"losses.csv": losses_csv(trainer.records).encode()}, folder)
 
 
-def _about(trainer: Trainer) -> dict[str, object]:
-    whole = about(trainer.config, trainer.network, trainer.device, trainer.precision)
-    return {**whole, "processes": trainer.processes}
-
-
-def _log(scalars: _Scalars | None, record: StepRecord) -> None:
+def _log(scalars: "SummaryWriter | None", record: StepRecord) -> None:
     if scalars is None:
         return
     for name in ("loss", "learning_rate", "horizon", "validation_loss"):
@@ -267,15 +255,10 @@ def _process_group(device: torch.device) -> Iterator[torch.device]:
         dist.destroy_process_group()
 
 
-@contextlib.contextmanager
-def _scalars(folder: Path | None) -> Iterator[_Scalars | None]:
+def _scalars(folder: Path | None) -> "contextlib.AbstractContextManager[SummaryWriter | None]":
+    """Open what takes the curves, where somebody wants them."""
     if folder is None:
-        yield None
-        return
+        return contextlib.nullcontext()
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(folder)
-    try:
-        yield writer
-    finally:
-        writer.close()
+    return SummaryWriter(folder)

@@ -14,15 +14,15 @@ from typing import get_args
 
 import torch
 from safetensors.torch import save as save_tensors
-from torch import Tensor
 
 from convlstm.checks import SettingError, check_choice, check_integer, check_number, shown
 from convlstm.files.history import TABLES, history_tables, read_history
 from convlstm.files.safe_files import (
     CheckpointError,
-    check_finite,
     check_generator,
-    check_not_negative,
+    check_numbers,
+    checked,
+    damaged,
     load_content,
     parse_json,
     part_of,
@@ -30,10 +30,10 @@ from convlstm.files.safe_files import (
     read_header,
     write_atomically,
 )
-from convlstm.files.versions import FORMAT, VERSION, VERSIONS, Version
+from convlstm.files.versions import FORMAT, VERSION, VERSIONS, Tensors, Values, Version
 from convlstm.networks import Network, build_network
 from convlstm.scenes.catalogue import CATALOGUE
-from convlstm.settings import configure, settings_of
+from convlstm.settings import configure, differences, settings_of
 from convlstm.training.config import MAX_STEPS, TrainConfig
 from convlstm.training.optimizers import Optimizer
 from convlstm.training.records import Change, End, PastTraining, StepRecord
@@ -60,10 +60,10 @@ class Checkpoint:
     """
 
     config: TrainConfig
-    weights: dict[str, Tensor]
+    weights: Tensors
     trainings: tuple[PastTraining, ...]
-    run: dict[str, Tensor] | None = None
-    progress: dict[str, object] | None = None
+    run: Tensors | None = None
+    progress: Values | None = None
     records: tuple[StepRecord, ...] = field(default=(), repr=False)
 
 
@@ -148,19 +148,13 @@ def start_from(
     Raises:
         CheckpointError: the file holds another network than the configuration asks for.
     """
-    asked, held = asdict(config.network), asdict(checkpoint.config.network)
-    for name, value in asked.items():
-        # Recomputation changes how the gradient is found, not what the weights are.
-        if name != "recompute" and value != held[name]:
-            raise CheckpointError(
-                f"The file holds another network: {name} is {held[name]} there and {value} here."
-            )
-    channels = checkpoint.config.scene.frames.channels, config.scene.frames.channels
-    if channels[0] != channels[1]:
-        raise CheckpointError(
-            f"The file holds another network: its frames have {channels[0]} channels and these "
-            f"{channels[1]}."
-        )
+    another = "The file holds another network: "
+    for name, (there, here) in differences(checkpoint.config.network, config.network).items():
+        if name != "recompute":  # which changes how the gradient is found, not what the weights are
+            raise CheckpointError(f"{another}{name} is {there} there and {here} here.")
+    there, here = checkpoint.config.scene.frames.channels, config.scene.frames.channels
+    if there != here:
+        raise CheckpointError(f"{another}its frames have {there} channels and these {here}.")
     trainer = Trainer(config, device, checkpoint.weights)
     trainer.earlier = checkpoint.trainings[-_MOST_TRAININGS + 1 :]
     return trainer
@@ -224,25 +218,24 @@ def read_checkpoint(source: str | Path | bytes, *, max_bytes: int = MAX_BYTES) -
     config = _read_config(metadata, version)
     network = build_network(config.network, config.scene.frames, device="meta")
     names = version.names(config, network)
-    progress = _read_progress(metadata) if "progress" in metadata else None
+    progress = parse_json(metadata["progress"]) if "progress" in metadata else None
     known = {names.get(name, name): entry for name, entry in entries.items()}
     if len(known) < len(entries):  # one would be checked, and the other one used
-        raise CheckpointError("The checkpoint is damaged: it holds a tensor under two names.")
-    _check_entries(config, network, version, known, progress)
+        raise damaged("it holds a tensor under two names")
+    _check_entries(config, network, version, known, is_run=progress is not None)
     tensors = {names.get(name, name): value for name, value in load_content(data).items()}
     if progress is not None:
         _upgrade(version, config, tensors, progress)
     for name, tensor in tensors.items():
         if tensor.dtype == torch.float32:
-            check_finite(name, tensor)
-            if name.endswith((".exp_avg_sq", ".step")):  # Adam takes roots of them
-                check_not_negative(name, tensor)
+            has_root = name.endswith((".exp_avg_sq", ".step"))  # which Adam takes
+            check_numbers(name, tensor, may_be_negative=not has_root)
     weights = part_of(tensors, "averaged.") or part_of(tensors, "network.")
     if progress is None:
         return Checkpoint(config, weights, _read_trainings(metadata))
     tables = {name: tensors.pop(name) for name in TABLES}
     records = read_history(tables, progress["ended"], config)
-    _check_progress(config, records, tensors, progress)
+    _check_progress(config, network, records, tensors, progress)
     trainings = (
         _read_trainings(metadata)
         if version.says_how_trained
@@ -251,13 +244,11 @@ def read_checkpoint(source: str | Path | bytes, *, max_bytes: int = MAX_BYTES) -
     return Checkpoint(config, weights, trainings, tensors, progress, tuple(records))
 
 
-def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _named(prefix: str, tensors: Tensors) -> Tensors:
     return {f"{prefix}.{name}": value for name, value in tensors.items()}
 
 
-def _content(
-    tensors: dict[str, Tensor], trainer: Trainer, progress: dict[str, object] | None
-) -> bytes:
+def _content(tensors: Tensors, trainer: Trainer, progress: Values | None) -> bytes:
     metadata = {
         "format": FORMAT,
         "version": VERSION,
@@ -291,7 +282,7 @@ def _read_config(metadata: dict[str, str], version: Version) -> TrainConfig:
         base = TrainConfig(CATALOGUE[scene].scene)
         known = set(settings_of(base))
         if missing := known - set(settings):
-            raise CheckpointError(f"The checkpoint is damaged: {min(missing)} is missing.")
+            raise damaged(f"{min(missing)} is missing")
         if unknown := set(settings) - known:  # without a list of all that there are
             name = min(unknown)
             raise CheckpointError(
@@ -308,67 +299,46 @@ def _check_entries(
     network: Network,
     version: Version,
     entries: dict[str, dict],
-    progress: dict[str, object] | None,
+    *,
+    is_run: bool,
 ) -> None:
     """Compare the header's names, shapes and types with what the settings ask for."""
-    prefixes = ["network"]
-    if progress is not None:
+    prefixes, others, moments = ["network"], {}, {}
+    if is_run:
         prefixes += ["best", "averaged"] if config.ema else ["best"]
-    weights = {name: list(value.shape) for name, value in network.state_dict().items()}
-    expected = {f"{p}.{name}": shape for p in prefixes for name, shape in weights.items()}
-    most_rows = MAX_STEPS if config.max_minutes else config.total_steps
-    other = {
-        "generator": ("U8", lambda shape: _is_shape(shape, _MAX_GENERATOR_BYTES)),
-        TABLES[0]: ("F64", lambda shape: _is_shape(shape, most_rows, version.steps)),
-        TABLES[1]: (
-            "F64",
-            lambda shape: _is_shape(shape, most_rows, version.evaluations(config.scene)),
-        ),
-    }
-    names = set(expected)
-    if progress is not None:
-        names |= set(other)
+        rows = range(1 + (MAX_STEPS if config.max_minutes else config.total_steps))
+        others = {
+            "generator": ("U8", [range(1 + _MAX_GENERATOR_BYTES)]),
+            TABLES[0]: ("F64", [rows, version.steps]),
+            TABLES[1]: ("F64", [rows, version.evaluations(config.scene)]),
+        }
         moments = Optimizer.shapes(config.optimizer, network)
-        expected |= {f"optimizer.{name}": shape for name, shape in moments.items()}
-    found = {name for name in entries if not name.startswith("optimizer.") or progress is None}
-    odd = (found ^ names) | (set(entries) - set(expected) - set(other))
-    if odd:
-        raise CheckpointError(
-            f"The checkpoint does not fit its settings: tensor {shown(min(odd))}."
-        )
+        moments = {f"optimizer.{name}": ("F32", shape) for name, shape in moments.items()}
+    weights = {name: ("F32", list(value.shape)) for name, value in network.state_dict().items()}
+    needed = {f"{p}.{name}": each for p in prefixes for name, each in weights.items()} | others
+    known = needed | moments
+    misfit = "The checkpoint does not fit its settings: tensor "
+    if odd := (needed.keys() - entries.keys()) | (entries.keys() - known.keys()):
+        raise CheckpointError(f"{misfit}{shown(min(odd))}.")
     for name, entry in entries.items():
         dtype, shape = entry.get("dtype"), entry.get("shape")
-        if name in other:
-            kind, fits_shape = other[name]
-            fits = dtype == kind and fits_shape(shape)
-        else:
-            fits = dtype == "F32" and shape == expected[name]
-        if not fits:
-            raise CheckpointError(
-                f"The checkpoint does not fit its settings: tensor {name} is "
-                f"{shown(dtype)} {shown(shape)}."
-            )
+        if dtype != known[name][0] or not _is_shape(shape, known[name][1]):
+            raise CheckpointError(f"{misfit}{name} is {shown(dtype)} {shown(shape)}.")
 
 
-def _is_shape(shape: object, most: int, *rest: int) -> bool:
-    """Whether a shape is [n, *rest] with n from 0 to most."""
-    if not isinstance(shape, list) or shape[1:] != list(rest) or not shape:
+def _is_shape(shape: object, known: list[int | range]) -> bool:
+    """Whether a shape is the known one; a range stands for any size in it."""
+    if not isinstance(shape, list) or len(shape) != len(known):
         return False
-    return type(shape[0]) is int and 0 <= shape[0] <= most
+    sizes = (each if isinstance(each, range) else [each] for each in known)
+    return all(type(n) is int and n in each for n, each in zip(shape, sizes, strict=True))
 
 
-def _read_progress(metadata: dict[str, str]) -> dict[str, object]:
-    progress = parse_json(metadata["progress"])
-    if not isinstance(progress.get("changes"), list) or len(progress["changes"]) > _MOST_CHANGES:
-        raise CheckpointError("The checkpoint is damaged: its progress has another structure.")
-    return progress
-
-
-def _upgrade(
-    version: Version, config: TrainConfig, tensors: dict[str, Tensor], progress: dict[str, object]
-) -> None:
+def _upgrade(version: Version, config: TrainConfig, tensors: Tensors, progress: Values) -> None:
     """Bring a run's tensors and progress up to today, and check the progress."""
-    try:
+    with checked("its progress"):
+        if not isinstance(progress["changes"], list) or len(progress["changes"]) > _MOST_CHANGES:
+            raise damaged("its progress has another structure")
         if "optimizer_steps" in progress:  # checked here, since it becomes a tensor
             check_integer("optimizer_steps", progress["optimizer_steps"], 0, MAX_STEPS)
         version.upgrade(config, tensors, progress)
@@ -382,19 +352,14 @@ def _upgrade(
             check_number("best_loss", progress["best_loss"], -_LARGEST, _LARGEST)
         for name, value in progress["scaler"].items():
             check_number(name, value, 0, _LARGEST)
-    except SettingError as error:
-        raise CheckpointError(f"The checkpoint is damaged: {error}") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            "The checkpoint is damaged: its progress has another structure."
-        ) from error
 
 
 def _check_progress(
     config: TrainConfig,
+    network: Network,
     records: list[StepRecord],
-    tensors: dict[str, Tensor],
-    progress: dict[str, object],
+    tensors: Tensors,
+    progress: Values,
 ) -> None:
     """Refuse a run whose parts contradict each other."""
     ended, last = progress["ended"], records[-1] if records else None
@@ -409,34 +374,25 @@ def _check_progress(
         "diverged": last is not None,
     }
     if not possible[ended]:
-        raise CheckpointError(
-            f"The checkpoint is damaged: its end, {shown(ended)}, and history differ."
-        )
+        raise damaged(f"its end, {shown(ended)}, and history differ")
     if not config.max_minutes and progress["progress"] != len(records) / config.total_steps:
-        raise CheckpointError("The checkpoint is damaged: its progress and history differ.")
+        raise damaged("its progress and history differ")
     # Before the first update there are no moments; under float16 the first may have been left out.
-    network = build_network(config.network, config.scene.frames, device="meta")
     expected = set(Optimizer.shapes(config.optimizer, network))
     moments = part_of(tensors, "optimizer.")
     updates = len(records) - (ended == "diverged")
     if set(moments) != expected and (moments or (updates and not progress["scaler"])):
-        raise CheckpointError("The checkpoint is damaged: its optimiser belongs to another run.")
+        raise damaged("its optimiser belongs to another run")
     if any(name.endswith(".step") and value.item() > updates for name, value in moments.items()):
-        raise CheckpointError("The checkpoint is damaged: more updates than steps.")
+        raise damaged("more updates than steps")
 
 
 def _read_trainings(metadata: dict[str, str]) -> tuple[PastTraining, ...]:
     trainings = parse_json(metadata.get("about")).get("trainings")
     if not isinstance(trainings, list) or not 1 <= len(trainings) <= _MOST_TRAININGS:
-        raise CheckpointError("The checkpoint is damaged: it does not say how it was trained.")
-    try:
+        raise damaged("it does not say how it was trained")
+    with checked("what it says of its training"):
         return tuple(PastTraining(**training) for training in trainings)
-    except SettingError as error:
-        raise CheckpointError(f"The checkpoint is damaged: {error}") from error
-    except TypeError as error:
-        raise CheckpointError(
-            "The checkpoint is damaged: what it says of its training has another structure."
-        ) from error
 
 
 def _trainings_of(

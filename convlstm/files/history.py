@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convlstm.files.safe_files import CheckpointError
+from convlstm.files.safe_files import damaged
 from convlstm.files.versions import STEP_COLUMNS, evaluation_columns
 from convlstm.scenes.scene import Scene
 from convlstm.training.config import TrainConfig
@@ -54,7 +54,7 @@ def read_history(
     """
     steps, evaluations = (tensors[name].numpy() for name in TABLES)
     if ended and not len(steps):
-        raise CheckpointError(f"The checkpoint is damaged: {ended} before its first step.")
+        raise damaged(f"{ended} before its first step")
     _check_steps(steps, ended, config.horizon)
     _check_evaluations(evaluations, len(steps))
     scored = {int(row[0]): row[1:].tolist() for row in evaluations}
@@ -78,9 +78,9 @@ def _check_steps(steps: np.ndarray, ended: End | None, horizon: int) -> None:
             fits &= known == np.floor(known)
         if not fits.all():
             value = known[~fits][0]
-            raise CheckpointError(
-                f"The checkpoint is damaged: in its history {name} is {value:g}: must be "
-                f"{'whole and ' if name == 'horizon' else ''}from {low:g} to {high:g}."
+            whole = "whole and " if name == "horizon" else ""
+            raise damaged(
+                f"in its history {name} is {value:g}: must be {whole}from {low:g} to {high:g}"
             )
 
 
@@ -88,13 +88,11 @@ def _check_evaluations(evaluations: np.ndarray, steps: int) -> None:
     at, numbers = evaluations[:, 0], evaluations[:, 1:]
     is_known = (at >= 1) & (at <= steps) & (at == np.floor(at))
     if not is_known.all() or not (np.diff(at) > 0).all():
-        raise CheckpointError("The checkpoint is damaged: its evaluations belong to no step.")
+        raise damaged("its evaluations belong to no step")
     # NaN is what nobody measured, or spoilt weights score.
     if (np.abs(numbers) > _LARGEST_SCORE).any():
-        raise CheckpointError(
-            "The checkpoint is damaged: in its history a score is "
-            f"{np.nanmax(np.abs(numbers)):g}: must be at most {_LARGEST_SCORE:g}."
-        )
+        largest = np.nanmax(np.abs(numbers))
+        raise damaged(f"in its history a score is {largest:g}: must be at most {_LARGEST_SCORE:g}")
 
 
 def _numbers(record: StepRecord, scene: Scene) -> list[float]:

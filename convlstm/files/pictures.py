@@ -24,6 +24,7 @@ GIF_FRAME_MS = 500  # the article's pace
 _FORECAST_FRAME_MS = 200
 _MODEL, _GREY = "#c85a00", "0.55"
 _STYLES = ("--", ":", "-.")  # of baselines
+_LOOK, _MEASURE = Look(), Measure()
 
 
 def to_bytes(frames: np.ndarray) -> np.ndarray:
@@ -74,12 +75,9 @@ def gif(frames: np.ndarray, scale: int = 4, frame_ms: int = GIF_FRAME_MS) -> byt
     return buffer.getvalue()
 
 
-def frame_figure(frame: np.ndarray, title: str, look: Look | None = None) -> bytes:
+def frame_figure(frame: np.ndarray, title: str, look: Look = _LOOK) -> bytes:
     """Draw one frame, (H, W), with a title and a colour bar; returns a PNG."""
-    from matplotlib.figure import Figure  # no pyplot: it keeps global state
-
-    look = look or Look()
-    figure = Figure(figsize=(4.2, 3.6), dpi=120, layout="constrained")
+    figure = _figure(4.2, 3.6, 120)
     axes = figure.subplots()
     image = axes.imshow(
         look.low + (look.high - look.low) * look.on_scale(frame),
@@ -93,12 +91,9 @@ def frame_figure(frame: np.ndarray, title: str, look: Look | None = None) -> byt
     return _png(figure)
 
 
-def curve_figure(records: Sequence[StepRecord], measure: Measure | None = None) -> bytes:
+def curve_figure(records: Sequence[StepRecord], measure: Measure = _MEASURE) -> bytes:
     """Draw the error of every step and every evaluation over the baselines; returns a PNG."""
-    from matplotlib.figure import Figure
-
-    measure = measure or Measure()
-    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
+    figure = _figure(7, 4, 120)
     axes = figure.subplots()
     steps = [record.step for record in records]
     errors = [measure.of(record.mse) for record in records]
@@ -112,29 +107,24 @@ def curve_figure(records: Sequence[StepRecord], measure: Measure | None = None) 
         for (name, scores), style in zip(baselines.items(), _STYLES, strict=False):
             axes.axhline(measure.of(scores.mse), color="0.4", ls=style, label=label_of(name))
     name = "Mean squared error" if measure.kind == "mse" else "Root mean square error"
-    axes.set(title=name, xlabel="training step", ylabel=unit_of(measure))
-    axes.set_yscale(measure.axis)
+    axes.set(title=name, xlabel="training step", ylabel=unit_of(measure), yscale=measure.axis)
     axes.grid(alpha=0.3)
     axes.legend()
     return _png(figure)
 
 
-def sequence_figure(picture: Picture, title: str, look: Look | None = None) -> bytes:
+def sequence_figure(picture: Picture, title: str, look: Look = _LOOK) -> bytes:
     """Draw one forecast: input, truth, prediction and error, a column for each frame; a PNG."""
-    from matplotlib.figure import Figure
-
-    look = look or Look()
     is_grey = look.colours == "grey"
     rows = {"input": picture.context, "truth": picture.truth, "prediction": picture.predicted}
     rows = {name: look.on_scale(frames) for name, frames in rows.items()}
     rows["error"] = picture.predicted - picture.truth
     columns = max(len(frames) for frames in rows.values())
     largest = 1 if is_grey else max(1e-6, float(np.abs(rows["error"]).max()))
-    figure = Figure(figsize=(max(columns, 4), 4.6), dpi=110, layout="constrained")
+    figure = _figure(max(columns, 4), 4.6, 110)
     figure.suptitle(title)
-    for axes, (name, frames) in zip(
-        figure.subplots(4, columns, squeeze=False), rows.items(), strict=True
-    ):
+    grid = figure.subplots(4, columns, squeeze=False)
+    for axes, (name, frames) in zip(grid, rows.items(), strict=True):
         for axis in axes:
             axis.set_axis_off()
         for axis, frame in zip(axes, frames, strict=False):
@@ -149,18 +139,14 @@ def sequence_figure(picture: Picture, title: str, look: Look | None = None) -> b
 
 def lead_time_figure(model: list[Scores], baselines: dict[str, list[Scores]]) -> bytes:
     """Draw the SSIM by lead time, from 1, beside the baselines; returns a PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.2, 3.6), dpi=110, layout="constrained")
+    figure = _figure(5.2, 3.6, 110)
     axes = figure.subplots()
     leads = range(1, len(model) + 1)
     axes.plot(leads, [row.ssim for row in model], label="model", color=_MODEL, marker="o")
     for (name, rows), style in zip(baselines.items(), _STYLES, strict=False):
         ssim = [row.ssim for row in rows]
         axes.plot(leads, ssim, label=label_of(name), color=_GREY, ls=style)
-    axes.set_xlabel("lead time (frames)")
-    axes.set_ylabel("SSIM")
-    axes.set_ylim(0, 1)
+    axes.set(xlabel="lead time (frames)", ylabel="SSIM", ylim=(0, 1))
     axes.legend()
     return _png(figure)
 
@@ -168,8 +154,8 @@ def lead_time_figure(model: list[Scores], baselines: dict[str, list[Scores]]) ->
 def picture_files(
     picture: Picture,
     records: Sequence[StepRecord],
-    look: Look | None = None,
-    measure: Measure | None = None,
+    look: Look = _LOOK,
+    measure: Measure = _MEASURE,
 ) -> dict[str, bytes]:
     """Make the files of one prediction, the article's among them.
 
@@ -193,7 +179,6 @@ def picture_files(
     files["prediction.png"] = frame_figure(picture.predicted[0], "Prediction", look)
     if records:
         files["mse_curve.png"] = curve_figure(records, measure)
-    look = look or Look()
     seen_and_predicted = look.on_scale(np.concatenate([picture.context, picture.predicted]))
     files["sequence.gif"] = gif(seen_and_predicted)
     if len(picture.truth) == 1:
@@ -210,18 +195,15 @@ def picture_files(
 
 def bars_figure(values: dict[str, list[float]], title: str, unit: str) -> bytes:
     """Draw a bar for each name's mean and a point for each of its values; returns a PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 0.5 * len(values) + 1.4), dpi=110, layout="constrained")
+    figure = _figure(6.4, 0.5 * len(values) + 1.4, 110)
     axes = figure.subplots()
-    axes.set_title(title)
+    axes.set(title=title, xlabel=unit)
     for place, row in enumerate(values.values()):
         if row:
             axes.barh(place, sum(row) / len(row), color=_MODEL, alpha=0.35)
             axes.plot(row, [place] * len(row), "o", color=_MODEL)
     axes.set_yticks(range(len(values)), list(values))
     axes.invert_yaxis()
-    axes.set_xlabel(unit)
     return _png(figure)
 
 
@@ -267,6 +249,12 @@ def unit_of(measure: Measure) -> str:
     """Say what a scene's error is counted in."""
     per = {"": "per pixel", "frame": "summed over a frame"}.get(measure.unit, f"in {measure.unit}")
     return f"{measure.kind.upper()} {per}"
+
+
+def _figure(width: float, height: float, dpi: int) -> "Figure":
+    from matplotlib.figure import Figure  # no pyplot: it keeps global state
+
+    return Figure(figsize=(width, height), dpi=dpi, layout="constrained")
 
 
 def _png(figure: "Figure") -> bytes:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,33 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor
 
-from convlstm.checks import shown
+from convlstm.checks import SettingError, shown
 
 _MAX_HEADER_BYTES = 2**20
 
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be read or written; the message is one sentence for a person."""
+
+
+def damaged(how: str) -> CheckpointError:
+    """Return the refusal of a file that is not as this program writes it."""
+    return CheckpointError(f"The checkpoint is damaged: {how}.")
+
+
+@contextlib.contextmanager
+def checked(part: str) -> Iterator[None]:
+    """Refuse a part of a file that has other entries than it should, or values out of range.
+
+    Raises:
+        CheckpointError: whatever else the block raises on meeting them.
+    """
+    try:
+        yield
+    except SettingError as error:
+        raise CheckpointError(f"The checkpoint is damaged: {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise damaged(f"{part} has another structure") from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -30,7 +51,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         CheckpointError: it could not be written.
     """
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
-    try:
+    with _reasons("write", path):
         try:
             with temporary.open("xb") as file:
                 file.write(data)
@@ -41,8 +62,6 @@ def write_atomically(path: Path, data: bytes) -> None:
             with contextlib.suppress(OSError, ValueError):
                 temporary.unlink()
             raise
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise CheckpointError(f"Could not write {path}: {_reason(error)}.") from error
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
@@ -51,15 +70,17 @@ def read_file(path: Path, max_bytes: int) -> bytes:
     Raises:
         CheckpointError: it could not be read.
     """
+    with _reasons("read", path), path.open("rb") as file:
+        return file.read(max_bytes + 1)
+
+
+@contextlib.contextmanager
+def _reasons(doing: str, path: Path) -> Iterator[None]:
     try:
-        with path.open("rb") as file:
-            return file.read(max_bytes + 1)
+        yield
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise CheckpointError(f"Could not read {path}: {_reason(error)}.") from error
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CheckpointError(f"Could not {doing} {path}: {reason}.") from error
 
 
 def read_header(data: bytes) -> tuple[dict[str, str], dict[str, dict]]:
@@ -77,7 +98,7 @@ def read_header(data: bytes) -> tuple[dict[str, str], dict[str, dict]]:
     header = parse_json(data[8 : 8 + size])
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, dict) for v in header.values()):
-        raise CheckpointError("The checkpoint is damaged: its header has another structure.")
+        raise damaged("its header has another structure")
     return metadata, header
 
 
@@ -90,11 +111,9 @@ def parse_json(text: object) -> dict:
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except (ValueError, TypeError, RecursionError) as error:
-        raise CheckpointError(
-            "The checkpoint is damaged: its header is not proper JSON."
-        ) from error
+        raise damaged("its header is not proper JSON") from error
     if not isinstance(value, dict):
-        raise CheckpointError("The checkpoint is damaged: its header has another structure.")
+        raise damaged("its header has another structure")
     return value
 
 
@@ -108,8 +127,8 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def check_finite(name: str, tensor: Tensor) -> None:
-    """Refuse NaN and infinity.
+def check_numbers(name: str, tensor: Tensor, *, may_be_negative: bool) -> None:
+    """Refuse NaN and infinity, and numbers below 0 where there can be none.
 
     NumPy looks, and not torch: files are read on threads of a server, and a thread that has once
     run torch's OpenMP keeps threads of its own, which slow the training down by half.
@@ -117,18 +136,11 @@ def check_finite(name: str, tensor: Tensor) -> None:
     Raises:
         CheckpointError: there is one.
     """
-    if not np.isfinite(tensor.cpu().numpy()).all():
-        raise CheckpointError(f"The checkpoint is damaged: {name} holds NaN or infinity.")
-
-
-def check_not_negative(name: str, tensor: Tensor) -> None:
-    """Refuse numbers below 0; NumPy looks, as in `check_finite`.
-
-    Raises:
-        CheckpointError: there is one.
-    """
-    if (tensor.cpu().numpy() < 0).any():
-        raise CheckpointError(f"The checkpoint is damaged: {name} holds numbers below 0.")
+    numbers = tensor.cpu().numpy()
+    if not np.isfinite(numbers).all():
+        raise damaged(f"{name} holds NaN or infinity")
+    if not may_be_negative and (numbers < 0).any():
+        raise damaged(f"{name} holds numbers below 0")
 
 
 def check_generator(state: Tensor) -> Tensor:
@@ -154,7 +166,7 @@ def load_content(data: bytes) -> dict[str, Tensor]:
     try:
         return load_tensors(data)
     except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"The checkpoint is damaged: {shown(str(error))}.") from error
+        raise damaged(shown(str(error))) from error
 
 
 def part_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
