@@ -72,12 +72,12 @@ class Storm(Scene):
         Choice(get_args(Variable)),
         "what is read and predicted: pressure, temperature, wind (two channels), or all four; of "
         "all, pressure is shown and scored",
+        first=True,
     )
     crop: int = setting(
         0,
         Integer(0, 32, "px", choices=(0, 16, 24, 32)),
         "side of the random piece of each map that training sees, 12 to 32 px; 0 for whole maps",
-        more=True,
     )
 
     def check_together(self) -> None:
