@@ -34,22 +34,24 @@ _PIXELS = 64**2  # of a frame, over which the tables sum
 _TEST_SEQUENCES = {"small": 200, "full": 10_000}
 _SAVE_EVERY = 200  # steps between two files of a training under way
 
-_PLAIN = {"architecture": "multiscale", "residual": False, "attention": False, "curriculum": 0.0}
-_RECIPE = {
+# What every variant shares, at either scale.
+_SHARED = {
+    "architecture": "multiscale",
+    "num_layers": 3,
+    "residual": False,
+    "attention": False,
+    "curriculum": 0.0,
     "loss": "mse+ssim",
     "rollout": "closed",
     "targets": "future",
     "warm_up": 0.3,
     "weight_decay": 1e-5,
 }
-# What every variant shares. Small: the article's shape on patches, for two CPU cores.
 _SCALES: dict[Scale, dict[str, object]] = {
-    "small": {
-        **_PLAIN,
-        **_RECIPE,
+    "small": {  # the article's shape on patches, for two CPU cores
+        **_SHARED,
         "patch_size": 4,
         "hidden_channels": 16,
-        "num_layers": 3,
         "kernel_size": 3,
         "epochs": 1500,
         "batch_size": 4,
@@ -58,11 +60,9 @@ _SCALES: dict[Scale, dict[str, object]] = {
         "evaluate_every": 1500,
     },
     "full": {
-        **_PLAIN,
-        **_RECIPE,
+        **_SHARED,
         "patch_size": 1,
         "hidden_channels": 64,
-        "num_layers": 3,
         "kernel_size": 5,
         "epochs": 31_250,
         "batch_size": 64,
@@ -171,11 +171,12 @@ def run_study(
             if record.step % _SAVE_EVERY == 0:
                 save_checkpoint(trainer, folder / "run.safetensors")
             yield Progress(first, seed, (number + trainer.progress) / len(tasks))
-        results = [
-            _score(trainer, variant, _TEST_SEQUENCES[scale], augmented="augmented" in own)
-            for variant, own in missing.items()
-        ]
-        _write_results(name, folder, scale, [*read_results(name, folder, scale), *results])
+        results = read_results(name, folder, scale)
+        for variant, own in missing.items():
+            augmented = "augmented" in own
+            results.append(_score(trainer, variant, _TEST_SEQUENCES[scale], augmented=augmented))
+        lines = [json.dumps(asdict(result)) + "\n" for result in results]
+        write_atomically(_file(name, folder, scale), "".join(lines).encode())
         (folder / "run.safetensors").unlink(missing_ok=True)
 
 
@@ -243,11 +244,6 @@ def _score(trainer: Trainer, variant: str, count: int, *, augmented: bool) -> Re
     )
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Result(variant, config.seed, parameters, trainer.seconds, trainer.ended, scores.mean[0])
-
-
-def _write_results(name: str, folder: Path, scale: Scale, results: list[Result]) -> None:
-    lines = [json.dumps(asdict(result)) + "\n" for result in results]
-    write_atomically(_file(name, folder, scale), "".join(lines).encode())
 
 
 def _file(name: str, folder: Path, scale: Scale) -> Path:
