@@ -99,11 +99,7 @@ class NetworkConfig(Settings):
     )
 
     def check_together(self) -> None:
-        """Refuse what does not go together, or could not act.
-
-        Raises:
-            SettingError: two settings do not go together.
-        """
+        """Refuse what does not go together, or could not act."""
         is_multiscale = self.architecture == "multiscale"
         if self.patch_size not in (1, 2, 4, 8):
             raise SettingError("patch_size", self.patch_size, "power of two")
