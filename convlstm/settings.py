@@ -139,7 +139,11 @@ class Settings:
         self.check_together()
 
     def check_together(self) -> None:
-        """Refuse combinations of values that are right by themselves; for those who inherit."""
+        """Refuse combinations of values that are right by themselves; for those who inherit.
+
+        Raises:
+            SettingError: two settings do not go together.
+        """
 
 
 def declared(owner: type) -> list[Setting]:

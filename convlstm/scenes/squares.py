@@ -69,11 +69,7 @@ class Squares(Scene):
     )
 
     def check_together(self) -> None:
-        """Refuse a square that is too large.
-
-        Raises:
-            SettingError: it is larger than a third of the canvas.
-        """
+        """Refuse a square that is larger than a third of the canvas."""
         if 3 * self.square_size > self.canvas:
             limit = self.canvas // 3
             raise SettingError("square_size", self.square_size, "third of canvas", high=limit)

@@ -81,11 +81,7 @@ class Storm(Scene):
     )
 
     def check_together(self) -> None:
-        """Refuse a piece that is too small.
-
-        Raises:
-            SettingError: it is.
-        """
+        """Refuse a piece that is too small."""
         if 0 < self.crop < _SMALLEST_CROP:
             raise SettingError("crop", self.crop, "crop", low=_SMALLEST_CROP, high=32)
 

@@ -128,11 +128,7 @@ class TrainConfig(Settings):
     seed: int = setting(0, Integer(0, MAX_SEED, typed=True), "of the weights and the sequences")
 
     def check_together(self) -> None:
-        """Refuse what does not go together, or could not act.
-
-        Raises:
-            SettingError: two settings do not go together.
-        """
+        """Refuse what does not go together, or could not act."""
         network, divisor = self.network, self.network.divisor
         if self.total_steps > MAX_STEPS:
             high = MAX_STEPS // self.epochs
