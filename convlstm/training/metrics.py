@@ -168,13 +168,8 @@ def _score(predicted: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     clipped = predicted.clamp(0, 1)
     mse = (clipped - truth).square().flatten(1).sum(1) / known
     psnr = (-10 * mse.log10()).clamp(max=PSNR_CEILING)
+    errors = torch.stack([error.square().sum(1) / known, error.abs().sum(1) / known, psnr], 1)
     ssim = torch.stack(uniform_ssim(clipped, truth, 1.0, 2.0), 1)
     ssim = ssim.nan_to_num(nan=-1.0)  # of a prediction of NaN, which nothing is less like
     ssim[known == 0] = math.nan
-    return torch.cat(
-        [
-            torch.stack([error.square().sum(1) / known, error.abs().sum(1) / known, psnr], 1),
-            ssim,
-        ],
-        1,
-    )
+    return torch.cat([errors, ssim], 1)

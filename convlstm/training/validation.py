@@ -25,6 +25,16 @@ def scene_scores(scene: Scene, predicted: Tensor, truth: Tensor, valid: Tensor |
     return frame_scores(predicted[:, :, scored], truth[:, :, scored], known)
 
 
+def baseline_tables(
+    scene: Scene, context: Tensor, truth: Tensor, valid: Tensor | None
+) -> dict[str, Tensor]:
+    """Return the `scene_scores` of a scene's baselines, by name."""
+    return {
+        name: scene_scores(scene, scene.baseline(name, context, truth), truth, valid)
+        for name in scene.baselines
+    }
+
+
 class Validation:
     """A scene's validation set.
 
@@ -82,10 +92,7 @@ class Validation:
             brightest.append(predicted.max())
             scores.append(scene_scores(scene, predicted, truth, valid))
             if start not in self._trivial:
-                self._trivial[start] = {
-                    name: scene_scores(scene, scene.baseline(name, context, truth), truth, valid)
-                    for name in scene.baselines
-                }
+                self._trivial[start] = baseline_tables(scene, context, truth, valid)
             yield from clock.interruption()
         baselines = {
             name: mean_of(torch.cat([part[name] for part in self._trivial.values()]))
