@@ -52,20 +52,14 @@ class Validation:
         clip = scene.validation(context_frames, horizon)
         same = clip.observed is clip.clean
         clean = lossless_bytes(clip.clean)
-        self._clean = clip.clean if clean is None else clean
-        self._observed = self._clean if same else clip.observed
-        self._valid = clip.valid
+        self._clip = Clip(clean if same else lossless_bytes(clip.observed), clean, clip.valid)
         self._trivial: dict[int, dict[str, Tensor]] = {}  # their scores, by first sequence
 
     def __len__(self) -> int:
-        return len(self._clean)
+        return len(self._clip.clean)
 
     def score(
-        self,
-        predict: Callable[[Tensor], Tensor],
-        criterion: Criterion,
-        at_once: int,
-        clock: Clock,
+        self, predict: Callable[[Tensor], Tensor], criterion: Criterion, at_once: int, clock: Clock
     ) -> Generator[None, None, tuple[float, Evaluation]]:
         """Score a predictor, and beside it the scene's baselines.
 
@@ -83,7 +77,8 @@ class Validation:
         """
         scene, loss, brightest, scores = self._scene, 0.0, [], []
         for start in range(0, len(self), at_once):
-            clip = self._part(slice(start, start + at_once))
+            clip = Clip(*map(_as_numbers, self._clip.part(slice(start, start + at_once))))
+            clip = clip.to(self._device)
             context, truth, valid = clip.split(self._context_frames)
             predicted = predict(context)
             judged = predicted if valid is None else torch.where(valid, predicted, truth)
@@ -101,11 +96,7 @@ class Validation:
         brightest = torch.stack(brightest).max().item()  # NaN if one is
         return loss, Evaluation(mean_of(torch.cat(scores)), baselines, brightest)
 
-    def _part(self, sequences: slice) -> Clip:
-        clean, observed = self._clean[sequences], self._observed[sequences]
-        if clean.dtype == torch.uint8:
-            is_same = self._observed is self._clean
-            clean = clean.float() / 255
-            observed = clean if is_same else observed
-        valid = None if self._valid is None else self._valid[sequences]
-        return Clip(observed, clean, valid).to(self._device)
+
+def _as_numbers(values: Tensor | None) -> Tensor | None:
+    """Turn `lossless_bytes` back; others stay what they are."""
+    return values.float() / 255 if values is not None and values.dtype == torch.uint8 else values
