@@ -4,7 +4,6 @@ Every contestant reads frames (B, T, in, H, W) with a stack of ConvLSTM layers, 
 into the next frame with a 1x1 convolution, and learns by the MSE under Adam.
 """
 
-import importlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -93,15 +92,8 @@ def _wait(device: torch.device) -> None:
 class _TorchContestant:
     """A module, trained in a precision."""
 
-    def __init__(
-        self,
-        size: Size,
-        device: torch.device,
-        precision: str,
-        make: Callable[[Size], nn.Module],
-        *,
-        keeps_memory: bool,
-    ) -> None:
+    def __init__(self, size: Size, device: torch.device, module: str, precision: str) -> None:
+        make, keeps_memory = _MODULES[module]
         if keeps_memory:
             keep_freed_memory()
         self.device, self.is_bfloat16 = device, precision == "bfloat16"
@@ -225,7 +217,8 @@ class _Keras:
 
     def __init__(self, size: Size, backend: str) -> None:
         os.environ["KERAS_BACKEND"] = backend  # read once, as Keras is imported
-        keras = importlib.import_module("keras")
+        import keras
+
         inputs = keras.Input((size.frames, size.side, size.side, size.in_channels))
         x = inputs
         for _ in range(size.num_layers):
@@ -258,10 +251,8 @@ _MODULES = {
 # Makes a contestant of a size on a device, in a process of its own.
 CONTESTANTS: dict[str, Callable[[Size, torch.device], Contestant]] = {
     **{
-        f"{name}, {precision}": partial(
-            _TorchContestant, precision=precision, make=make, keeps_memory=keeps_memory
-        )
-        for name, (make, keeps_memory) in _MODULES.items()
+        f"{name}, {precision}": partial(_TorchContestant, module=name, precision=precision)
+        for name in _MODULES
         for precision in ("float32", "bfloat16")
     },
     **{

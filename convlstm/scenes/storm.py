@@ -129,15 +129,11 @@ class Storm(Scene):
         room = torch.tensor([_HEIGHT - self.crop, _WIDTH - self.crop], device=device) + 1
         corner = torch.rand(batch_size, 2, generator=generator, device=device)
         corners = (corner * room).long().tolist()
-
-        def cropped(maps: Tensor) -> Tensor:
-            pieces = (
-                map_[..., top : top + self.crop, left : left + self.crop]
-                for map_, (top, left) in zip(maps, corners, strict=True)
-            )
-            return torch.stack(list(pieces))
-
-        return Clip(*(cropped(maps) for maps in clip))
+        pieces = (
+            [maps[n, ..., top : top + self.crop, left : left + self.crop] for maps in clip]
+            for n, (top, left) in enumerate(corners)
+        )
+        return Clip(*map(torch.stack, zip(*pieces, strict=True)))
 
     def validation(self, context_frames: int, horizon: int) -> Clip:
         """Return every window whose predicted frames are all among the last 16."""

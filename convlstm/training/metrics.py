@@ -55,10 +55,7 @@ class Evaluation:
 
     @property
     def skill(self) -> float:
-        """Share of copy-last's squared error that the network removes: 1 - MSE / MSE_copy.
-
-        1 is perfect, 0 is no better than repeating the last frame, negative is worse.
-        """
+        """The network's `skill` over copy-last."""
         return skill(self.model, self.baselines["copy_last"])
 
     @property
@@ -68,7 +65,10 @@ class Evaluation:
 
 
 def skill(scores: Scores, copy_last: Scores) -> float:
-    """Return the share of copy-last's squared error that is gone: 1 is perfect."""
+    """Return the share of copy-last's squared error that is gone: 1 - MSE / MSE_copy.
+
+    1 is perfect, 0 is no better than repeating the last frame, negative is worse.
+    """
     return 1 - scores.mse / max(copy_last.mse, 1e-12)
 
 

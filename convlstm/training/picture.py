@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from convlstm.scenes.scene import Clip, Scene
-from convlstm.training.metrics import Scores
+from convlstm.training.metrics import Scores, by_lead_time
 from convlstm.training.validation import baseline_tables, scene_scores
 
 # By name, the scores of a scene's baselines for each lead time from 1.
@@ -66,7 +66,7 @@ def make_picture(
     """
     context, truth, valid = clip.split(context_frames)
     predicted = predict(context, truth.shape[1]).to(truth.device)
-    scores = _rows(scene_scores(scene, predicted, truth, valid))
+    scores = by_lead_time(scene_scores(scene, predicted, truth, valid))
     if baselines is None:
         baselines = baseline_scores(scene, clip, context_frames)
     images = (_images(part) for part in (context, truth, predicted))
@@ -77,12 +77,7 @@ def make_picture(
 def baseline_scores(scene: Scene, clip: Clip, context_frames: int) -> BaselineScores:
     """Score what the scene's baselines make of one sequence."""
     tables = baseline_tables(scene, *clip.split(context_frames))
-    return {name: _rows(table) for name, table in tables.items()}
-
-
-def _rows(table: Tensor) -> list[Scores]:
-    """Turn the scores of one sequence, (1, horizon, 5), into a list by lead time."""
-    return [Scores(*row) for row in table[0].tolist()]
+    return {name: by_lead_time(table) for name, table in tables.items()}
 
 
 def _images(frames: Tensor) -> np.ndarray:
