@@ -26,33 +26,19 @@ _SETTLED_SECONDS = 1.0  # a step that takes longer is not repeated to warm the c
 
 @dataclass(frozen=True)
 class Row:
-    """What one contestant needed.
-
-    Attributes:
-        name: the contestant.
-        train_ms: a training step, median, ms.
-        train_spread: the middle half of the training steps, over the median.
-        forward_ms: a forward pass without gradients, median, ms.
-        sequences_per_second: in training.
-        ratio: the plain loop's training step over this one, median over the turns.
-        gflops: arithmetic of the convolutions in training, GFLOP/s.
-        ceiling_share: the convolutions' time alone, in this precision, over this training step.
-        peak_mib: memory that building and training took, MiB.
-        warm_up_seconds: the first training step, s.
-        error: why there are no numbers, or "".
-    """
+    """What one contestant needed."""
 
     name: str
-    train_ms: float | None = None
-    train_spread: float | None = None
-    forward_ms: float | None = None
-    sequences_per_second: float | None = None
-    ratio: float | None = None
-    gflops: float | None = None
-    ceiling_share: float | None = None
-    peak_mib: float | None = None
-    warm_up_seconds: float | None = None
-    error: str = ""
+    train_ms: float | None = None  # a training step, median
+    train_spread: float | None = None  # the middle half of the training steps, over the median
+    forward_ms: float | None = None  # a forward pass without gradients, median
+    sequences_per_second: float | None = None  # in training
+    ratio: float | None = None  # the plain loop's training step over this one, turn by turn
+    gflops: float | None = None  # arithmetic of the convolutions in training, GFLOP/s
+    ceiling_share: float | None = None  # the convolutions alone, in this precision, over this step
+    peak_mib: float | None = None  # memory that building and training took
+    warm_up_seconds: float | None = None  # the first training step
+    error: str = ""  # why there are no numbers
 
 
 def installed() -> list[str]:
@@ -198,8 +184,11 @@ def _row(worker: _Worker, by_name: dict[str, _Worker], size: Size) -> Row:
 
 def table(size_name: str, rows: list[Row]) -> str:
     """Lay the rows out for a terminal."""
+    size = SIZES[size_name]
     lines = [
-        f"{size_name}: {_describe(SIZES[size_name])}",
+        f"{size_name}: batch {size.batch}, {size.frames} frames of "
+        f"{size.side}x{size.side}x{size.in_channels}, {size.num_layers} x {size.hidden_channels} "
+        f"hidden, kernel {size.kernel_size}, {size.flop(training=True) / 1e9:.0f} GFLOP a step",
         f"{'':<34}{'train ms':>9}{'spread':>8}{'forward':>9}{'seq/s':>8}{'ratio':>7}"
         f"{'GFLOP/s':>9}{'ceiling':>9}{'MiB':>7}{'first s':>9}",
     ]
@@ -215,11 +204,3 @@ def table(size_name: str, rows: list[Row]) -> str:
             f"{row.peak_mib or 0:7.0f}{row.warm_up_seconds:9.2f}"
         )
     return "\n".join(lines)
-
-
-def _describe(size: Size) -> str:
-    return (
-        f"batch {size.batch}, {size.frames} frames of {size.side}x{size.side}x{size.in_channels}, "
-        f"{size.num_layers} x {size.hidden_channels} hidden, kernel {size.kernel_size}, "
-        f"{size.flop(training=True) / 1e9:.0f} GFLOP a step"
-    )

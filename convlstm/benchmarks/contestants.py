@@ -21,27 +21,16 @@ from convlstm.layer.recurrence import reference_scan
 
 @dataclass(frozen=True)
 class Size:
-    """How large the network and its data are.
+    """How large the network and its data are."""
 
-    Attributes:
-        batch: sequences in a step.
-        frames: frames of a sequence that are read.
-        side: H and W, px.
-        in_channels: channels of a frame.
-        hidden_channels: channels of every layer.
-        num_layers: ConvLSTM layers.
-        kernel_size: side of their kernels, px.
-        repeats: timed steps in the benchmark, unless another number is asked for.
-    """
-
-    batch: int
-    frames: int
-    side: int
-    in_channels: int
-    hidden_channels: int
-    num_layers: int
-    kernel_size: int
-    repeats: int
+    batch: int  # sequences in a step
+    frames: int  # of a sequence, that are read
+    side: int  # H and W, px
+    in_channels: int  # of a frame
+    hidden_channels: int  # of every layer
+    num_layers: int  # ConvLSTM layers
+    kernel_size: int  # side of their kernels, px
+    repeats: int  # timed steps in the benchmark, unless another number is asked for
 
     def convolutions(self) -> Iterator[tuple[int, int, bool]]:
         """Yield every convolution: channels read, times done, whether its input has a gradient."""

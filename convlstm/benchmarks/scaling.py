@@ -30,21 +30,13 @@ _REPEATS = 7
 
 @dataclass(frozen=True)
 class Sweep:
-    """One size's effect.
+    """One size's effect."""
 
-    Attributes:
-        name: the field of `Size` that was changed.
-        values: what it was; for "side" the pixels of a frame.
-        seconds: a training step's median time at each.
-        exponent: of the power law fitted to each turn's times; the median over the turns.
-        ideal: what the arithmetic alone would give; the most for hidden channels.
-    """
-
-    name: str
-    values: list[int]
-    seconds: list[float]
-    exponent: float
-    ideal: int
+    name: str  # the field of `Size` that was changed
+    values: list[int]  # what it was; for "side" the pixels of a frame
+    seconds: list[float]  # a training step's median time at each
+    exponent: float  # of the power law fitted to each turn's times; the median over the turns
+    ideal: int  # what the arithmetic alone would give; the most for hidden channels
 
 
 def scaling(device: torch.device) -> list[Sweep]:

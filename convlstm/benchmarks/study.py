@@ -79,23 +79,14 @@ STUDIES: dict[str, Variants] = {
 
 @dataclass(frozen=True)
 class Result:
-    """One variant, trained from one seed and scored.
+    """One variant, trained from one seed and scored."""
 
-    Attributes:
-        variant: its row in the table.
-        seed: of its weights and sequences.
-        parameters: of the network.
-        seconds: computing time of the training, s; shared by variants that differ in evaluation.
-        ended: why it ended; a diverged one is scored as it was left.
-        scores: on sequences of unseen digits.
-    """
-
-    variant: str
-    seed: int
-    parameters: int
-    seconds: float
-    ended: End
-    scores: Scores
+    variant: str  # its row in the table
+    seed: int  # of its weights and sequences
+    parameters: int  # of the network
+    seconds: float  # computing time of the training; shared by those that differ in evaluation
+    ended: End  # why it ended; a diverged one is scored as it was left
+    scores: Scores  # on sequences of unseen digits
 
 
 class Progress(NamedTuple):

@@ -25,7 +25,6 @@ Variable = Literal["all", "pressure", "temperature", "wind"]
 _FILE = Path(__file__).parent / "blizzard" / "storm.npz"
 _START = datetime(1996, 1, 5)
 _TRAINING_FRAMES = 48  # the first; nothing is trained on the 16 after them
-_HEIGHT, _WIDTH = 33, 36
 _SMALLEST_CROP = 12  # px; a structural similarity needs 11
 
 
@@ -61,6 +60,7 @@ class Storm(Scene):
     """
 
     name: ClassVar[str] = "storm"
+    size: ClassVar[tuple[int, int]] = (33, 36)
     baselines: ClassVar[tuple[str, ...]] = ("copy_last", "climatology")
     validation_sequences: ClassVar[int] = 16
     samples: ClassVar[int] = 8
@@ -84,11 +84,6 @@ class Storm(Scene):
         """Refuse a piece that is too small."""
         if 0 < self.crop < _SMALLEST_CROP:
             raise SettingError("crop", self.crop, "crop", low=_SMALLEST_CROP, high=32)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """H and W of a whole map, px."""
-        return _HEIGHT, _WIDTH
 
     @property
     def frames(self) -> FrameFormat:
@@ -126,7 +121,7 @@ class Storm(Scene):
         clip = self._windows((first + starts).tolist(), num_frames).to(device)
         if not self.crop or split != "train":
             return clip
-        room = torch.tensor([_HEIGHT - self.crop, _WIDTH - self.crop], device=device) + 1
+        room = torch.tensor(self.size, device=device) - self.crop + 1
         corner = torch.rand(batch_size, 2, generator=generator, device=device)
         corners = (corner * room).long().tolist()
         pieces = (

@@ -161,14 +161,9 @@ class Trainer:
             self.best_weights = self._copy_weights()
 
     def predict(self, context: Tensor, horizon: int) -> Tensor:
-        """Continue sequences with the weights as they are now, in the run's precision.
+        """Continue sequences by `Network.predict`, with the weights as they are now.
 
-        Args:
-            context: frames seen, (B, T, C, H, W), in [0, 1].
-            horizon: number of frames to predict.
-
-        Returns:
-            (B, horizon, C, H, W), in [0, 1], float32.
+        What it returns is float32, whatever the run's precision.
         """
         network = self.judged.eval()
         with self._autocast():
@@ -270,8 +265,9 @@ class Trainer:
         frames = self.network.intensities(values)
         scored = config.scene.scored
         errors = (frames[:, -horizon:].detach() - future)[:, :, scored].square()
-        mse = errors.mean() * share
-        if known is not None:
+        if known is None:
+            mse = errors.mean() * share
+        else:
             mse = (errors * known[:, :, scored]).sum() / known_count
         if clip.valid is not None:  # where nobody knows the truth, the prediction is it
             valid = clip.valid[:, -asked:]

@@ -55,9 +55,6 @@ class Validation:
         self._clip = Clip(clean if same else lossless_bytes(clip.observed), clean, clip.valid)
         self._trivial: dict[int, dict[str, Tensor]] = {}  # their scores, by first sequence
 
-    def __len__(self) -> int:
-        return len(self._clip.clean)
-
     def score(
         self, predict: Callable[[Tensor], Tensor], criterion: Criterion, at_once: int, clock: Clock
     ) -> Generator[None, None, tuple[float, Evaluation]]:
@@ -76,13 +73,14 @@ class Validation:
             The mean loss, and the scores.
         """
         scene, loss, brightest, scores = self._scene, 0.0, [], []
-        for start in range(0, len(self), at_once):
+        count = len(self._clip.clean)
+        for start in range(0, count, at_once):
             clip = Clip(*map(_as_numbers, self._clip.part(slice(start, start + at_once))))
             clip = clip.to(self._device)
             context, truth, valid = clip.split(self._context_frames)
             predicted = predict(context)
             judged = predicted if valid is None else torch.where(valid, predicted, truth)
-            share = len(truth) / len(self)
+            share = len(truth) / count
             loss += criterion(judged.logit(_NEARLY), judged, truth).item() * share
             brightest.append(predicted.max())
             scores.append(scene_scores(scene, predicted, truth, valid))
