@@ -84,13 +84,6 @@ def check_choice(name: str, value: object, choices: Iterable[str]) -> str:
     return value
 
 
-def check_flag(name: str, value: object) -> bool:
-    """Return value if it is True or False."""
-    if not isinstance(value, bool):
-        raise SettingError(name, value, "flag")
-    return value
-
-
 def check_names(given: object, known: Iterable[str]) -> Mapping[str, object]:
     """Return a mapping if each of its keys is known."""
     if not isinstance(given, Mapping):
@@ -100,9 +93,3 @@ def check_names(given: object, known: Iterable[str]) -> Mapping[str, object]:
         if name not in known:
             raise SettingError(shown(name).strip("'"), value, "unknown", choices=", ".join(known))
     return given
-
-
-def normalise(config: object, **checked: object) -> None:
-    """Store checked values in a frozen dataclass, from its own `__post_init__`."""
-    for name, value in checked.items():
-        object.__setattr__(config, name, value)

@@ -8,16 +8,9 @@ them together are one flat mapping.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import ClassVar, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from convlstm.checks import (
-    check_choice,
-    check_flag,
-    check_integer,
-    check_names,
-    check_number,
-    normalise,
-)
+from convlstm.checks import SettingError, check_choice, check_integer, check_names, check_number
 
 Config = TypeVar("Config")
 
@@ -25,30 +18,34 @@ MAX_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class Integer:
-    """A whole number from low to high.
+class Range:
+    """Numbers from low to high, and how the page asks for one.
 
     Attributes:
         low: the smallest.
         high: the largest.
         unit: what it counts; a key of the page's texts, or empty.
-        shown_high: where a slider ends, if earlier than at high.
-        shown_low: where it begins, if later than at low.
+        shown_low: where a slider begins, if later than at low.
+        shown_high: where it ends, if earlier than at high.
         step: between two values of a slider.
         scale: "log" spreads a slider's values evenly over their logarithm.
         choices: values that the page offers instead of a slider.
         typed: whether the page has a field to type in instead of a slider.
     """
 
-    low: int
-    high: int
+    low: float
+    high: float
     unit: str = ""
-    shown_low: int | None = None
-    shown_high: int | None = None
-    step: int = 1
+    shown_low: float | None = None
+    shown_high: float | None = None
+    step: float = 1
     scale: Literal["linear", "log"] = "linear"
     choices: tuple[int, ...] = ()
     typed: bool = False
+
+
+class Integer(Range):
+    """A whole number from low to high."""
 
     def check(self, name: str, value: object) -> int:
         """Return the value, or raise a `SettingError`."""
@@ -59,18 +56,10 @@ class Integer:
 
 
 @dataclass(frozen=True)
-class Number:
-    """A finite number from low to high; the attributes are those of `Integer`."""
+class Number(Range):
+    """A finite number from low to high."""
 
-    low: float
-    high: float
-    unit: str = ""
-    shown_low: float | None = None
-    shown_high: float | None = None
     step: float = 0.1
-    scale: Literal["linear", "log"] = "linear"
-    choices: ClassVar[tuple[float, ...]] = ()
-    typed: bool = False
 
     def check(self, name: str, value: object) -> float:
         """Return the value as a float, or raise a `SettingError`."""
@@ -100,7 +89,9 @@ class Flag:
 
     def check(self, name: str, value: object) -> bool:
         """Return the value, or raise a `SettingError`."""
-        return check_flag(name, value)
+        if not isinstance(value, bool):
+            raise SettingError(name, value, "flag")
+        return value
 
     def __str__(self) -> str:
         return "yes or no"
@@ -128,9 +119,9 @@ class Setting:
     more: bool
 
 
-def setting(default: object, kind: Kind, note: str, *, more: bool = False) -> object:
-    """Declare a field of a `Settings` class."""
-    return field(default=default, metadata={"kind": kind, "note": note, "more": more})
+def setting(default: object, kind: Kind, note: str, *, first: bool = False) -> object:
+    """Declare a field of a `Settings` class; the page shows the first ones at once."""
+    return field(default=default, metadata={"kind": kind, "note": note, "more": not first})
 
 
 class Settings:
@@ -143,23 +134,22 @@ class Settings:
             SettingError: a field is outside its range, or two do not go together.
         """
         for each in declared(type(self)):
-            normalise(self, **{each.name: each.kind.check(each.name, getattr(self, each.name))})
+            checked = each.kind.check(each.name, getattr(self, each.name))
+            object.__setattr__(self, each.name, checked)  # which is frozen
         self.check_together()
 
     def check_together(self) -> None:
-        """Refuse combinations of values that are right by themselves; for those who inherit."""
+        """Refuse combinations of values that are right by themselves; for those who inherit.
+
+        Raises:
+            SettingError: two settings do not go together.
+        """
 
 
 def declared(owner: type) -> list[Setting]:
     """Return the settings of one class, in their order; those of its parts are not among them."""
     return [
-        Setting(
-            each.name,
-            each.metadata["kind"],
-            each.metadata["note"],
-            each.default,
-            each.metadata["more"],
-        )
+        Setting(each.name, default=each.default, **each.metadata)
         for each in fields(owner)
         if "kind" in each.metadata
     ]

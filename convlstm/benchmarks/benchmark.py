@@ -4,19 +4,21 @@ Each contestant lives in a process of its own (Keras takes one back end a proces
 counted by process); they are timed in turns, so that a busy moment of the machine meets them all.
 """
 
+import functools
 import importlib.util
 import multiprocessing
+import signal
 import statistics
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 
 import torch
 
-from convlstm.benchmarks.contestants import CEILING, CONTESTANTS, PLAIN, SIZES, Size
+from convlstm.benchmarks.contestants import CEILING, CONTESTANTS, PLAIN, SIZES, Contestant, Size
 from convlstm.devices import pick_device
 
 _SETTLED_SECONDS = 1.0  # a step that takes longer is not repeated to warm the caches
@@ -24,47 +26,29 @@ _SETTLED_SECONDS = 1.0  # a step that takes longer is not repeated to warm the c
 
 @dataclass(frozen=True)
 class Row:
-    """What one contestant needed.
-
-    Attributes:
-        name: the contestant.
-        train_ms: a training step, median, ms.
-        train_spread: the middle half of the training steps, over the median.
-        forward_ms: a forward pass without gradients, median, ms.
-        sequences_per_second: in training.
-        ratio: the plain loop's training step over this one, median over the turns.
-        gflops: arithmetic of the convolutions in training, GFLOP/s.
-        ceiling_share: the convolutions' time alone, in this precision, over this training step.
-        peak_mib: memory that building and training took, MiB.
-        warm_up_seconds: the first training step, s.
-        error: why there are no numbers, or "".
-    """
+    """What one contestant needed."""
 
     name: str
-    train_ms: float | None = None
-    train_spread: float | None = None
-    forward_ms: float | None = None
-    sequences_per_second: float | None = None
-    ratio: float | None = None
-    gflops: float | None = None
-    ceiling_share: float | None = None
-    peak_mib: float | None = None
-    warm_up_seconds: float | None = None
-    error: str = ""
+    train_ms: float | None = None  # a training step, median
+    train_spread: float | None = None  # the middle half of the training steps, over the median
+    forward_ms: float | None = None  # a forward pass without gradients, median
+    sequences_per_second: float | None = None  # in training
+    ratio: float | None = None  # the plain loop's training step over this one, turn by turn
+    gflops: float | None = None  # arithmetic of the convolutions in training, GFLOP/s
+    ceiling_share: float | None = None  # the convolutions alone, in this precision, over this step
+    peak_mib: float | None = None  # memory that building and training took
+    warm_up_seconds: float | None = None  # the first training step
+    error: str = ""  # why there are no numbers
 
 
 def installed() -> list[str]:
     """Name the contestants that can run here."""
-    missing = {
-        name
-        for name in CONTESTANTS
-        if name.startswith("Keras")
-        and not all(
-            importlib.util.find_spec(module)
-            for module in ("keras", "jax" if "jax" in name else "torch")
-        )
-    }
-    return [name for name in CONTESTANTS if name not in missing]
+
+    def is_installed(name: str) -> bool:
+        needed = ("keras", "jax" if "jax" in name else "torch") if "Keras" in name else ()
+        return all(importlib.util.find_spec(module) for module in needed)
+
+    return [name for name in CONTESTANTS if is_installed(name)]
 
 
 def benchmark(
@@ -87,17 +71,18 @@ def benchmark(
     """
     size = SIZES[size_name]
     with ExitStack() as stack:
-        workers = [
-            stack.enter_context(_worker(name, size_name, device)) for name in names or installed()
-        ]
+        workers = [_Worker(name, size_name, device) for name in names or installed()]
+        for worker in workers:
+            stack.enter_context(worker.pool)
         for worker in workers:  # one after the other: compiling takes both cores
-            worker.start()
+            worker.warm_up_seconds = worker.ask("train")
+            worker.ask("forward")
         for _ in range(repeats or size.repeats):
             for worker in workers:
                 worker.time("train")
                 worker.time("forward")
         for worker in workers:
-            worker.measure_memory()
+            worker.peak_mib = worker.ask("memory")
     by_name = {worker.name: worker for worker in workers}
     return [_row(worker, by_name, size) for worker in workers]
 
@@ -105,80 +90,55 @@ def benchmark(
 class _Worker:
     """A contestant in its own process; after an error it only keeps the message."""
 
-    def __init__(self, name: str, line: Connection) -> None:
-        self.name = name
-        self.error = ""
+    def __init__(self, name: str, size_name: str, device: str) -> None:
+        self.name, self.error, self._contestant = name, "", (name, size_name, device)
         self.warm_up_seconds = self.peak_mib = None
         self.seconds: dict[str, list[float]] = {"train": [], "forward": []}
-        self._line = line
-
-    def start(self) -> None:
-        self.warm_up_seconds = self._ask("train")
-        self._ask("forward")
+        # Ctrl-C ends the process at once, and silently.
+        interrupt = (signal.SIGINT, signal.SIG_DFL)
+        context = multiprocessing.get_context("spawn")
+        self.pool = ProcessPoolExecutor(1, context, initializer=signal.signal, initargs=interrupt)
 
     def time(self, what: str) -> None:
-        seconds = self._ask(what)
+        seconds = self.ask(what)
         if seconds is not None and seconds < _SETTLED_SECONDS:  # its caches were another's
-            seconds = self._ask(what)
+            seconds = self.ask(what)
         if seconds is not None:
             self.seconds[what].append(seconds)
 
-    def measure_memory(self) -> None:
-        self.peak_mib = self._ask("memory")
-
-    def median(self, what: str) -> float | None:
-        return statistics.median(self.seconds[what]) if self.seconds[what] else None
-
-    def _ask(self, what: str) -> float | None:
+    def ask(self, what: str) -> float | None:
         if self.error:
             return None
         try:
-            self._line.send(what)
-            answer = self._line.recv()
-        except (EOFError, OSError):
+            answer = self.pool.submit(_answer, what, *self._contestant).result()
+        except BrokenProcessPool:
             answer = "its process ended"
         if isinstance(answer, str):
             self.error = answer
+            self.pool.shutdown()
             return None
         return answer
 
 
-@contextmanager
-def _worker(name: str, size_name: str, device: str) -> Iterator[_Worker]:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, name, size_name, device), daemon=True)
-    process.start()
-    theirs.close()
+def _answer(what: str, *contestant: str) -> float | str:
+    """Do what is asked, in the contestant's process; return seconds, or MiB, or an error's text."""
+    started = time.perf_counter()
     try:
-        yield _Worker(name, ours)
-    finally:
-        ours.close()  # the process sees it, and ends
-        process.join(5)
-        if process.is_alive():
-            process.kill()
-            process.join()
-
-
-def _serve(line: Connection, name: str, size_name: str, device_name: str) -> None:
-    """Do what is asked over the line, and answer with seconds, or MiB, or an error's text."""
-    contestant = None
-    try:
-        device = pick_device(device_name)
-        before = _peak_mib(device)
-        while True:
-            what = line.recv()
-            started = time.perf_counter()
-            if what == "memory":
-                line.send(_peak_mib(device) - before)
-                continue
-            contestant = contestant or CONTESTANTS[name](SIZES[size_name], device)
-            getattr(contestant, what)()
-            line.send(time.perf_counter() - started)
-    except (EOFError, KeyboardInterrupt, BrokenPipeError):
-        pass
+        doing, device, before = _made(*contestant)
+        if what == "memory":
+            return _peak_mib(device) - before
+        getattr(doing, what)()
+        return time.perf_counter() - started
     except Exception as error:
-        line.send(f"{type(error).__name__}: {error}".splitlines()[0][:200])
+        return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+
+
+@functools.cache
+def _made(name: str, size_name: str, device_name: str) -> tuple[Contestant, torch.device, float]:
+    """Make a process's contestant; return it with its device, and the memory taken before, MiB."""
+    device = pick_device(device_name)
+    before = _peak_mib(device)
+    return CONTESTANTS[name](SIZES[size_name], device), device, before
 
 
 def _peak_mib(device: torch.device) -> float:
@@ -194,11 +154,10 @@ def _peak_mib(device: torch.device) -> float:
 
 
 def _row(worker: _Worker, by_name: dict[str, _Worker], size: Size) -> Row:
-    train, forward = worker.median("train"), worker.median("forward")
-    if train is None or forward is None:
+    if not all(worker.seconds.values()):
         return Row(worker.name, error=worker.error)
+    train, forward = map(statistics.median, worker.seconds.values())
     precision = worker.name.rpartition(", ")[2]
-
     times = worker.seconds["train"]
 
     def over(name: str) -> float | None:
@@ -225,8 +184,11 @@ def _row(worker: _Worker, by_name: dict[str, _Worker], size: Size) -> Row:
 
 def table(size_name: str, rows: list[Row]) -> str:
     """Lay the rows out for a terminal."""
+    size = SIZES[size_name]
     lines = [
-        f"{size_name}: {_describe(SIZES[size_name])}",
+        f"{size_name}: batch {size.batch}, {size.frames} frames of "
+        f"{size.side}x{size.side}x{size.in_channels}, {size.num_layers} x {size.hidden_channels} "
+        f"hidden, kernel {size.kernel_size}, {size.flop(training=True) / 1e9:.0f} GFLOP a step",
         f"{'':<34}{'train ms':>9}{'spread':>8}{'forward':>9}{'seq/s':>8}{'ratio':>7}"
         f"{'GFLOP/s':>9}{'ceiling':>9}{'MiB':>7}{'first s':>9}",
     ]
@@ -242,11 +204,3 @@ def table(size_name: str, rows: list[Row]) -> str:
             f"{row.peak_mib or 0:7.0f}{row.warm_up_seconds:9.2f}"
         )
     return "\n".join(lines)
-
-
-def _describe(size: Size) -> str:
-    return (
-        f"batch {size.batch}, {size.frames} frames of {size.side}x{size.side}x{size.in_channels}, "
-        f"{size.num_layers} x {size.hidden_channels} hidden, kernel {size.kernel_size}, "
-        f"{size.flop(training=True) / 1e9:.0f} GFLOP a step"
-    )

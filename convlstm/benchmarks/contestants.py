@@ -4,7 +4,6 @@ Every contestant reads frames (B, T, in, H, W) with a stack of ConvLSTM layers, 
 into the next frame with a 1x1 convolution, and learns by the MSE under Adam.
 """
 
-import importlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,32 +16,21 @@ from torch import Tensor, nn
 
 from convlstm.devices import keep_freed_memory
 from convlstm.layer.convlstm import ConvLSTM
-from convlstm.layer.recurrence import Weights, reference_scan
+from convlstm.layer.recurrence import reference_scan
 
 
 @dataclass(frozen=True)
 class Size:
-    """How large the network and its data are.
+    """How large the network and its data are."""
 
-    Attributes:
-        batch: sequences in a step.
-        frames: frames of a sequence that are read.
-        side: H and W, px.
-        in_channels: channels of a frame.
-        hidden_channels: channels of every layer.
-        num_layers: ConvLSTM layers.
-        kernel_size: side of their kernels, px.
-        repeats: timed steps in the benchmark, unless another number is asked for.
-    """
-
-    batch: int
-    frames: int
-    side: int
-    in_channels: int
-    hidden_channels: int
-    num_layers: int
-    kernel_size: int
-    repeats: int
+    batch: int  # sequences in a step
+    frames: int  # of a sequence, that are read
+    side: int  # H and W, px
+    in_channels: int  # of a frame
+    hidden_channels: int  # of every layer
+    num_layers: int  # ConvLSTM layers
+    kernel_size: int  # side of their kernels, px
+    repeats: int  # timed steps in the benchmark, unless another number is asked for
 
     def convolutions(self) -> Iterator[tuple[int, int, bool]]:
         """Yield every convolution: channels read, times done, whether its input has a gradient."""
@@ -56,11 +44,15 @@ class Size:
         """Count the convolutions' arithmetic in a step; a multiplication and an addition are 2."""
         outputs = self.batch * self.side**2 * 4 * self.hidden_channels
         per_channel = 2 * outputs * self.kernel_size**2
-        total = 0.0
-        for channels, times, has_gradient in self.convolutions():
-            passes = (3 if has_gradient else 2) if training else 1
-            total += passes * per_channel * channels * times
-        return total
+        return sum(
+            per_channel * channels * times * ((3 if has_gradient else 2) if training else 1)
+            for channels, times, has_gradient in self.convolutions()
+        )
+
+    def random_frames(self) -> Tensor:
+        """Return what is read, and a frame more, (B, T + 1, C, H, W)."""
+        shape = (self.batch, self.frames + 1, self.in_channels, self.side, self.side)
+        return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
 SIZES = {
@@ -81,24 +73,20 @@ class Contestant(Protocol):
         """Predict, without gradients."""
 
 
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
 class _TorchContestant:
     """A module, trained in a precision."""
 
-    def __init__(
-        self,
-        size: Size,
-        device: torch.device,
-        precision: str,
-        make: Callable[[Size], nn.Module],
-        *,
-        keeps_memory: bool,
-    ) -> None:
+    def __init__(self, size: Size, device: torch.device, module: str, precision: str) -> None:
+        make, keeps_memory = _MODULES[module]
         if keeps_memory:
             keep_freed_memory()
         self.device, self.is_bfloat16 = device, precision == "bfloat16"
-        generator = torch.Generator().manual_seed(0)
-        shape = (size.batch, size.frames + 1, size.in_channels, size.side, size.side)
-        frames = torch.rand(shape, generator=generator).to(device)
+        frames = size.random_frames().to(device)
         self.x, self.y = frames[:, :-1], frames[:, 1:]
         self.model = make(size).to(device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-3, fused=True)
@@ -111,16 +99,12 @@ class _TorchContestant:
         F.mse_loss(self._predict().float(), self.y).backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self._wait()
+        _wait(self.device)
 
     @torch.no_grad()
     def forward(self) -> None:
         self._predict()
-        self._wait()
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
+        _wait(self.device)
 
 
 class _PlainLoop(nn.Module):
@@ -173,8 +157,7 @@ class _Reference(_Project):
     def read(self, x: Tensor) -> Tensor:
         frames = x.transpose(0, 1)
         for cell in self.layer.cells:
-            weights = Weights(cell.gates.weight, cell.gates.bias, cell.peephole)
-            frames, _ = reference_scan(frames, None, weights)
+            frames, _ = reference_scan(frames, None, cell.weights)
         return frames.transpose(0, 1)
 
 
@@ -209,17 +192,13 @@ class _Ceiling:
                 torch.ops.aten.convolution_backward(
                     d_output, x, weight, None, *self.settings, [has_gradient, True, False]
                 )
-        self._wait()
+        _wait(self.device)
 
     def forward(self) -> None:
         for x, weight, _, times, _ in self.work:
             for _ in range(times):
                 torch.convolution(x, weight, None, *self.settings)
-        self._wait()
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
+        _wait(self.device)
 
 
 class _Keras:
@@ -227,7 +206,8 @@ class _Keras:
 
     def __init__(self, size: Size, backend: str) -> None:
         os.environ["KERAS_BACKEND"] = backend  # read once, as Keras is imported
-        keras = importlib.import_module("keras")
+        import keras
+
         inputs = keras.Input((size.frames, size.side, size.side, size.in_channels))
         x = inputs
         for _ in range(size.num_layers):
@@ -236,9 +216,7 @@ class _Keras:
             )(x)
         self.model = keras.Model(inputs, keras.layers.Dense(size.in_channels)(x))
         self.model.compile(keras.optimizers.Adam(1e-3), "mse")
-        generator = torch.Generator().manual_seed(0)
-        shape = (size.batch, size.frames + 1, size.in_channels, size.side, size.side)
-        frames = torch.rand(shape, generator=generator).movedim(2, -1).contiguous().numpy()
+        frames = size.random_frames().movedim(2, -1).contiguous().numpy()
         self.x, self.y = frames[:, :-1], frames[:, 1:]
 
     def train(self) -> None:
@@ -248,17 +226,13 @@ class _Keras:
         self.model.predict_on_batch(self.x)
 
 
-def _compiled(size: Size) -> nn.Module:
-    return torch.compile(_PlainLoop(size), dynamic=False)
-
-
 PLAIN = "plain loop, float32"  # what the others are compared with
 CEILING = "convolutions alone"
 # What makes the module, and whether the process keeps freed memory, as this project's do.
 _MODULES = {
     "plain loop": (_PlainLoop, False),
     "plain loop, memory kept": (_PlainLoop, True),
-    "plain loop, compiled": (_compiled, False),
+    "plain loop, compiled": (lambda size: torch.compile(_PlainLoop(size), dynamic=False), False),
     "this project's reference": (_Reference, True),
     "this project": (_Project, True),
 }
@@ -266,10 +240,8 @@ _MODULES = {
 # Makes a contestant of a size on a device, in a process of its own.
 CONTESTANTS: dict[str, Callable[[Size, torch.device], Contestant]] = {
     **{
-        f"{name}, {precision}": partial(
-            _TorchContestant, precision=precision, make=make, keeps_memory=keeps_memory
-        )
-        for name, (make, keeps_memory) in _MODULES.items()
+        f"{name}, {precision}": partial(_TorchContestant, module=name, precision=precision)
+        for name in _MODULES
         for precision in ("float32", "bfloat16")
     },
     **{

@@ -1,6 +1,5 @@
 """How a training step's time grows with each size, and a picture of it."""
 
-import math
 import statistics
 import time
 from dataclasses import dataclass, replace
@@ -20,8 +19,6 @@ _SWEEPS: dict[str, tuple[int, ...]] = {
     "batch": (2, 4, 8, 16),
     "hidden_channels": (16, 32, 64, 128),
 }
-# What the convolutions' arithmetic grows by: side counts twice, H x W being what is meant.
-_IDEAL = {"frames": 1, "side": 1, "batch": 1, "hidden_channels": 2}
 _LABELS = {
     "frames": "T (frames)",
     "side": "H x W (px)",
@@ -33,21 +30,13 @@ _REPEATS = 7
 
 @dataclass(frozen=True)
 class Sweep:
-    """One size's effect.
+    """One size's effect."""
 
-    Attributes:
-        name: the field of `Size` that was changed.
-        values: what it was; for "side" the pixels of a frame.
-        seconds: a training step's median time at each.
-        exponent: of the power law fitted to each turn's times; the median over the turns.
-        ideal: what the arithmetic alone would give; the most for hidden channels.
-    """
-
-    name: str
-    values: list[int]
-    seconds: list[float]
-    exponent: float
-    ideal: int
+    name: str  # the field of `Size` that was changed
+    values: list[int]  # what it was; for "side" the pixels of a frame
+    seconds: list[float]  # a training step's median time at each
+    exponent: float  # of the power law fitted to each turn's times; the median over the turns
+    ideal: int  # what the arithmetic alone would give; the most for hidden channels
 
 
 def scaling(device: torch.device) -> list[Sweep]:
@@ -69,7 +58,9 @@ def scaling(device: torch.device) -> list[Sweep]:
         # A turn's own fit, and not a fit of the medians, so that the machine's swings cancel out.
         exponents = np.polyfit(np.log(counted), np.log(seconds), 1)[0]
         exponent = statistics.median(exponents.tolist())
-        sweeps.append(Sweep(field, counted, medians, exponent, _IDEAL[field]))
+        # What the convolutions' arithmetic grows by: of a side, H x W is what is meant.
+        ideal = 2 if field == "hidden_channels" else 1
+        sweeps.append(Sweep(field, counted, medians, exponent, ideal))
     return sweeps
 
 
@@ -93,7 +84,7 @@ def draw(sweeps: list[Sweep], file: Path) -> None:
     for axes, sweep in zip(figure.subplots(1, len(sweeps)), sweeps, strict=True):
         milliseconds = [1e3 * seconds for seconds in sweep.seconds]
         largest, slowest = sweep.values[-1], milliseconds[-1]
-        ideal = [slowest * math.pow(value / largest, sweep.ideal) for value in sweep.values]
+        ideal = [slowest * (value / largest) ** sweep.ideal for value in sweep.values]
         axes.loglog(sweep.values, ideal, "--", color="0.6", label=f"slope {sweep.ideal}")
         axes.loglog(sweep.values, milliseconds, "o-", label=f"measured, slope {sweep.exponent:.2f}")
         axes.set_xlabel(_LABELS[sweep.name])

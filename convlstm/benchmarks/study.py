@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -34,22 +34,13 @@ _PIXELS = 64**2  # of a frame, over which the tables sum
 _TEST_SEQUENCES = {"small": 200, "full": 10_000}
 _SAVE_EVERY = 200  # steps between two files of a training under way
 
-_PLAIN = {"architecture": "multiscale", "residual": False, "attention": False, "curriculum": 0.0}
-_RECIPE = {
-    "loss": "mse+ssim",
-    "rollout": "closed",
-    "targets": "future",
-    "warm_up": 0.3,
-    "weight_decay": 1e-5,
-}
-# What every variant shares. Small: the article's shape on patches, for two CPU cores.
+# The article's recipe without its techniques, in which the variants differ.
+_PLAIN = {"residual": False, "attention": False, "curriculum": 0.0, "patience": 0}
 _SCALES: dict[Scale, dict[str, object]] = {
-    "small": {
+    "small": {  # the article's shape on patches, for two CPU cores
         **_PLAIN,
-        **_RECIPE,
         "patch_size": 4,
         "hidden_channels": 16,
-        "num_layers": 3,
         "kernel_size": 3,
         "epochs": 1500,
         "batch_size": 4,
@@ -57,19 +48,7 @@ _SCALES: dict[Scale, dict[str, object]] = {
         "learning_rate": 6e-3,
         "evaluate_every": 1500,
     },
-    "full": {
-        **_PLAIN,
-        **_RECIPE,
-        "patch_size": 1,
-        "hidden_channels": 64,
-        "num_layers": 3,
-        "kernel_size": 5,
-        "epochs": 31_250,
-        "batch_size": 64,
-        "optimizer": "adamw",
-        "learning_rate": 3e-3,
-        "evaluate_every": 1000,
-    },
+    "full": {**_PLAIN, "epochs": 31_250, "evaluate_every": 1000},
 }
 # What a study has of its own at a scale. In so few steps the article's loss stays at the black
 # frame, whatever the technique; and there are more trainings here than losses.
@@ -100,38 +79,22 @@ STUDIES: dict[str, Variants] = {
 
 @dataclass(frozen=True)
 class Result:
-    """One variant, trained from one seed and scored.
+    """One variant, trained from one seed and scored."""
 
-    Attributes:
-        variant: its row in the table.
-        seed: of its weights and sequences.
-        parameters: of the network.
-        seconds: computing time of the training, s; shared by variants that differ in evaluation.
-        ended: why it ended; a diverged one is scored as it was left.
-        scores: on sequences of unseen digits.
-    """
+    variant: str  # its row in the table
+    seed: int  # of its weights and sequences
+    parameters: int  # of the network
+    seconds: float  # computing time of the training; shared by those that differ in evaluation
+    ended: End  # why it ended; a diverged one is scored as it was left
+    scores: Scores  # on sequences of unseen digits
 
-    variant: str
+
+class Progress(NamedTuple):
+    """How far a study is."""
+
+    variant: str  # the row that trains, the first of those that share a training
     seed: int
-    parameters: int
-    seconds: float
-    ended: End
-    scores: Scores
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a study is.
-
-    Attributes:
-        variant: the row that trains, the first of those that share a training.
-        seed: its seed.
-        done: share of the whole study, in [0, 1].
-    """
-
-    variant: str
-    seed: int
-    done: float
+    done: float  # share of the whole study, in [0, 1]
 
 
 def run_study(
@@ -165,17 +128,18 @@ def run_study(
         settings = {**_SCALES[scale], **_OWN.get((name, scale), {}), **(changes or {})}
         settings |= {**missing[first], "seed": seed, "augmented": False}
         trainer = _trainer(
-            configure(settings, preset("moving-mnist-compact")), folder / "run.safetensors", device
+            configure(settings, preset("moving-mnist-article")), folder / "run.safetensors", device
         )
         for record in train(trainer.config, trainer=trainer):
             if record.step % _SAVE_EVERY == 0:
                 save_checkpoint(trainer, folder / "run.safetensors")
             yield Progress(first, seed, (number + trainer.progress) / len(tasks))
-        results = [
-            _score(trainer, variant, _TEST_SEQUENCES[scale], augmented="augmented" in own)
-            for variant, own in missing.items()
-        ]
-        _write_results(name, folder, scale, [*read_results(name, folder, scale), *results])
+        results = read_results(name, folder, scale)
+        for variant, own in missing.items():
+            augmented = "augmented" in own
+            results.append(_score(trainer, variant, _TEST_SEQUENCES[scale], augmented=augmented))
+        lines = [json.dumps(asdict(result)) + "\n" for result in results]
+        write_atomically(_file(name, folder, scale), "".join(lines).encode())
         (folder / "run.safetensors").unlink(missing_ok=True)
 
 
@@ -243,11 +207,6 @@ def _score(trainer: Trainer, variant: str, count: int, *, augmented: bool) -> Re
     )
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Result(variant, config.seed, parameters, trainer.seconds, trainer.ended, scores.mean[0])
-
-
-def _write_results(name: str, folder: Path, scale: Scale, results: list[Result]) -> None:
-    lines = [json.dumps(asdict(result)) + "\n" for result in results]
-    write_atomically(_file(name, folder, scale), "".join(lines).encode())
 
 
 def _file(name: str, folder: Path, scale: Scale) -> Path:

@@ -43,74 +43,63 @@ class NetworkConfig(Settings):
         Integer(1, 256, shown_high=128),
         "channels of every layer's state; of the finest scale in multiscale, which doubles them "
         "from scale to scale",
+        first=True,
     )
     kernel_size: int = setting(
         5,
         Integer(1, 7, "px", choices=(1, 3, 5, 7)),
         "side of the kernels, odd; of the finest scale in multiscale, whose others have 3",
+        first=True,
     )
     num_layers: int = setting(
-        1, Integer(1, 4, choices=(1, 2, 3, 4)), "ConvLSTM layers, or scales in multiscale"
+        1,
+        Integer(1, 4, choices=(1, 2, 3, 4)),
+        "ConvLSTM layers, or scales in multiscale",
+        first=True,
     )
     architecture: Architecture = setting(
         "stack",
         Choice(get_args(Architecture)),
         "stack (layers on one grid) or multiscale (the article's encoder-forecaster: down by half "
         "from layer to layer, and up again)",
-        more=True,
     )
     patch_size: int = setting(
         1,
         Integer(1, 8, "px", choices=(1, 2, 4, 8)),
         "side of the patches of pixels that become channels: 1, 2, 4 or 8",
-        more=True,
     )
     output: Output = setting(
         "sigmoid",
         Choice(get_args(Output)),
         "sigmoid, linear (as in the article) or change (what is added to the last frame); the last "
         "two are clipped to [0, 1] when predicting",
-        more=True,
     )
     residual: bool = setting(
         False,
         Flag(),
         "whether layers add their input to their output; in stack those after the first",
-        more=True,
     )
     rollout: Rollout = setting(
         "closed",
         Choice(get_args(Rollout)),
         "closed (each predicted frame is read again) or states (after the frames seen, only the "
         "states go on)",
-        more=True,
     )
-    peephole: bool = setting(False, Flag(), "whether the gates see the cell state", more=True)
+    peephole: bool = setting(False, Flag(), "whether the gates see the cell state")
     attention: bool = setting(
-        False,
-        Flag(),
-        "whether the coarse scales of multiscale attend over all positions",
-        more=True,
+        False, Flag(), "whether the coarse scales of multiscale attend over all positions"
     )
     forget_bias: float = setting(
-        1.0,
-        Number(0, 5, step=0.5),
-        "initial bias of the forget gates; 0 leaves it as it is drawn",
-        more=True,
+        1.0, Number(0, 5, step=0.5), "initial bias of the forget gates; 0 leaves it as it is drawn"
     )
     recompute: bool = setting(
         False,
         Flag(),
         "whether training computes gates again instead of keeping them: slower, in less memory",
-        more=True,
     )
 
     def check_together(self) -> None:
-        """Refuse what does not go together, or could not act.
-
-        Raises:
-            SettingError: two settings do not go together.
-        """
+        """Refuse what does not go together, or could not act."""
         is_multiscale = self.architecture == "multiscale"
         if self.patch_size not in (1, 2, 4, 8):
             raise SettingError("patch_size", self.patch_size, "power of two")

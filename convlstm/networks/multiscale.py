@@ -28,24 +28,18 @@ class MultiScale(Network):
         super().__init__(config, frames)
         channels = self.patch_channels
         widths = [config.hidden_channels * 2**scale for scale in range(config.num_layers)]
-        kernels = [config.kernel_size] + [3] * (config.num_layers - 1)
-        inner = list(zip(widths[:-1], widths[1:], kernels[:-1], strict=True))
         self.encoder = nn.ModuleList(
-            Block(fewer, width, kernel, config, scale)
-            for scale, (fewer, width, kernel) in enumerate(
-                zip([channels, *widths[:-1]], widths, kernels, strict=True)
-            )
+            Block(width, config, scale) for scale, width in enumerate([channels, *widths[:-1]])
         )
         self.down = nn.ModuleList(
-            nn.Conv2d(width, width, 3, stride=2, padding=1) for width, _, _ in inner
+            nn.Conv2d(width, width, 3, stride=2, padding=1) for width in widths[:-1]
         )
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(more, more, 3, stride=2, padding=1, output_padding=1)
-            for _, more, _ in inner
+            nn.ConvTranspose2d(width, width, 3, stride=2, padding=1, output_padding=1)
+            for width in widths[1:]
         )
         self.forecaster = nn.ModuleList(
-            Block(more, width, kernel, config, scale)
-            for scale, (width, more, kernel) in enumerate(inner)
+            Block(width, config, scale) for scale, width in enumerate(widths[1:])
         )
         self.head = nn.Conv2d(config.hidden_channels, channels, 1)
 
@@ -94,20 +88,13 @@ class MultiScale(Network):
 class Block(nn.Module):
     """A ConvLSTM layer of the multi-scale network, and what is wrapped around it."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        hidden_channels: int,
-        kernel_size: int,
-        config: NetworkConfig,
-        scale: int,
-    ) -> None:
+    def __init__(self, in_channels: int, config: NetworkConfig, scale: int) -> None:
         super().__init__()
-        self.in_channels = in_channels
+        self.in_channels, hidden_channels = in_channels, config.hidden_channels * 2**scale
         self.convlstm = ConvLSTM(
             in_channels,
             hidden_channels,
-            kernel_size,
+            3 if scale else config.kernel_size,
             batch_first=False,
             recompute=config.recompute,
             peephole=config.peephole,

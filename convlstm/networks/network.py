@@ -77,8 +77,10 @@ class Network(nn.Module):
         values = self.roll_out(x, horizon, feed)
         if self.config.output != "sigmoid":
             values = self._denormalised(values)
+        if self.config.patch_size > 1:
+            values = F.pixel_shuffle(values, self.config.patch_size)
         H, W = context.shape[-2:]
-        return self._whole(values)[..., :H, :W].transpose(0, 1)
+        return values[..., :H, :W].transpose(0, 1)
 
     def roll_out(self, x: Tensor, horizon: int, feed: Feed) -> Tensor:
         """Read x, (T, B, C, H, W), and return the head's values (n, B, C, H, W)."""
@@ -139,10 +141,8 @@ class Network(nn.Module):
         else:
             self.head.weight.zero_()  # begin with the last frame
 
-    # Between whole frames, as a scene gives them, and what the layers read: time first, patches as
-    # channels, and normalised.
-
     def _read(self, frames: Tensor) -> Tensor:
+        """Turn whole frames into what layers read: time first, patches as channels, normalised."""
         below, beside = (-side % self.config.divisor for side in frames.shape[-2:])
         if below or beside:  # the edges go on; what is predicted there is cut off again
             frames = F.pad(frames, (0, beside, 0, below, 0, 0), mode="replicate")
@@ -150,11 +150,6 @@ class Network(nn.Module):
         if self.config.patch_size > 1:  # a patch of 1 px would copy everything for nothing
             frames = F.pixel_unshuffle(frames, self.config.patch_size)
         return self._normalised(frames)
-
-    def _whole(self, values: Tensor) -> Tensor:
-        if self.config.patch_size == 1:
-            return values
-        return F.pixel_shuffle(values, self.config.patch_size)
 
     def _as_input(self, values: Tensor) -> Tensor:
         values = values.float()
@@ -165,20 +160,19 @@ class Network(nn.Module):
     def _normalised(self, frames: Tensor) -> Tensor:
         if self.frames.is_plain:
             return frames
-        return (frames - self._by_channel(self.frames.mean, frames)) / self._by_channel(
-            self.frames.spread, frames
-        )
+        mean, spread = self._mean_and_spread(frames)
+        return (frames - mean) / spread
 
     def _denormalised(self, frames: Tensor) -> Tensor:
         if self.frames.is_plain:
             return frames
-        spread = self._by_channel(self.frames.spread, frames)
-        return frames * spread + self._by_channel(self.frames.mean, frames)
+        mean, spread = self._mean_and_spread(frames)
+        return frames * spread + mean
 
-    def _by_channel(self, numbers: tuple[float, ...], like: Tensor) -> Tensor:
-        """Return one number for each channel of patches, (C, 1, 1)."""
-        numbers = torch.tensor(numbers, device=like.device)
-        return numbers.repeat_interleave(self.config.patch_size**2)[:, None, None]
+    def _mean_and_spread(self, like: Tensor) -> Tensor:
+        """Return both for each channel of patches, (2, C, 1, 1)."""
+        both = torch.tensor([self.frames.mean, self.frames.spread], device=like.device)
+        return both.repeat_interleave(self.config.patch_size**2, 1)[..., None, None]
 
     def _values(self, hidden: Tensor, last_frames: Tensor) -> Tensor:
         """Turn hidden frames (T, B, C, H, W) into values, given the frames before those asked for.

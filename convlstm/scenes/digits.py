@@ -60,21 +60,20 @@ class Digits(Scene):
     validation_sequences: ClassVar[int] = 128
     samples: ClassVar[int] = 20
 
-    num_digits: int = setting(2, Integer(1, 3, choices=(1, 2, 3)), "digits in a sequence")
+    num_digits: int = setting(
+        2, Integer(1, 3, choices=(1, 2, 3)), "digits in a sequence", first=True
+    )
     speed: float = setting(
-        3.6, Number(0, 8, "px/frame"), "px a frame, in a direction of its own for each digit"
+        3.6,
+        Number(0, 8, "px/frame"),
+        "px a frame, in a direction of its own for each digit",
+        first=True,
     )
     canvas: int = setting(
-        64,
-        Integer(32, 128, "px", choices=(32, 48, 64, 96, 128)),
-        "side of the frame in px",
-        more=True,
+        64, Integer(32, 128, "px", choices=(32, 48, 64, 96, 128)), "side of the frame in px"
     )
     flips: bool = setting(
-        False,
-        Flag(),
-        "whether sequences are mirrored at random, left to right and top to bottom",
-        more=True,
+        False, Flag(), "whether sequences are mirrored at random, left to right and top to bottom"
     )
 
     @property

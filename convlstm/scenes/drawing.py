@@ -32,7 +32,7 @@ class Drawing:
 
 
 def make_drawing(pixels: object, angle: object) -> Drawing:
-    """Make a digit of what somebody has drawn, as MNIST's were made: fitted and centred.
+    """Make a digit of what somebody has drawn, as MNIST's were: fitted in a box, centred by mass.
 
     Args:
         pixels: 56 x 56 grey values, row by row, whole numbers from 0 (black) to 255.
@@ -41,44 +41,28 @@ def make_drawing(pixels: object, angle: object) -> Drawing:
     Raises:
         SettingError: the drawing is none, or empty, or the angle is no such number.
     """
-    return Drawing(digit_of_drawing(pixels), check_number("angle", angle, 0, 360))
-
-
-def digit_of_drawing(drawing: object) -> Tensor:
-    """Make a digit of a drawing as MNIST's were made: fitted in a box, centred by its mass.
-
-    Args:
-        drawing: as `make_drawing` takes it.
-
-    Returns:
-        (28, 28), uint8.
-
-    Raises:
-        SettingError: the drawing is none, or empty.
-    """
     from PIL import Image  # it comes with the page; sampling needs none
 
     count = DRAWING_SIDE**2
     is_drawing = (
-        isinstance(drawing, Sequence)
-        and len(drawing) == count
-        and all(type(value) is int and 0 <= value <= 255 for value in drawing)
-        and max(drawing) > _FAINT
+        isinstance(pixels, Sequence)
+        and len(pixels) == count
+        and all(type(value) is int and 0 <= value <= 255 for value in pixels)
+        and max(pixels) > _FAINT
     )
     if not is_drawing:
         raise SettingError("drawing", "empty or no drawing", "drawing", count=count)
-    ink = np.array(drawing, dtype=np.uint8).reshape(DRAWING_SIDE, DRAWING_SIDE)
-    rows, columns = ((ink > _FAINT).any(axis).nonzero()[0] for axis in (1, 0))
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = _INK_SIDE / max(ink.shape)
-    size = [max(1, round(side * scale)) for side in reversed(ink.shape)]
-    small = np.array(Image.fromarray(ink).resize(size, Image.Resampling.LANCZOS))
-    weights = small.astype(np.float64) / small.sum()
-    digit = np.zeros((DIGIT_SIZE, DIGIT_SIZE), dtype=np.uint8)
+    angle = check_number("angle", angle, 0, 360)
+    picture = Image.frombytes("L", (DRAWING_SIDE, DRAWING_SIDE), bytes(pixels))
+    ink = picture.crop(picture.point(lambda value: 255 * (value > _FAINT)).getbbox())
+    scale = _INK_SIDE / max(ink.size)
+    size = [max(1, round(side * scale)) for side in ink.size]
+    small = ink.resize(size, Image.Resampling.LANCZOS)
+    weights = np.asarray(small, dtype=np.float64) / np.sum(small)
     corner = []
-    for axis, side in enumerate(small.shape):
-        centre = (weights.sum(1 - axis) * (np.arange(side) + 0.5)).sum()
+    for axis, side in enumerate(size):
+        centre = (weights.sum(axis) * (np.arange(side) + 0.5)).sum()
         corner.append(min(max(round(DIGIT_SIZE / 2 - centre), 0), DIGIT_SIZE - side))
-    top, left = corner
-    digit[top : top + small.shape[0], left : left + small.shape[1]] = small
-    return torch.from_numpy(digit)
+    digit = Image.new("L", (DIGIT_SIZE, DIGIT_SIZE))
+    digit.paste(small, tuple(corner))
+    return Drawing(torch.from_numpy(np.array(digit)), angle)

@@ -199,10 +199,10 @@ class Scene(Settings, ABC):
         return torch.zeros_like(truth)
 
 
-def lossless_bytes(values: Tensor) -> Tensor | None:
-    """Return values in [0, 1] as bytes if they are all whole 255ths, or None.
+def lossless_bytes(values: Tensor) -> Tensor:
+    """Return values in [0, 1] as bytes if they are all whole 255ths, or else as they are.
 
     A quarter of the memory: each run of a server keeps a validation set of its own.
     """
     as_bytes = (255 * values).round().byte()
-    return as_bytes if torch.equal(as_bytes.float() / 255, values) else None
+    return as_bytes if torch.equal(as_bytes.float() / 255, values) else values

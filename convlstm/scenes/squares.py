@@ -42,44 +42,34 @@ class Squares(Scene):
         2,
         Integer(1, 8, "px/frame"),
         "largest speed on each axis in px/frame; each square draws from 1 up to it",
+        first=True,
     )
     walls: Walls = setting(
         "wrap",
         Choice(get_args(Walls)),
         "wrap (to the other side, as in the article) or bounce",
+        first=True,
     )
-    num_squares: int = setting(1, Integer(1, 3), "squares in a sequence", more=True)
+    num_squares: int = setting(1, Integer(1, 3), "squares in a sequence")
     square_size: int = setting(
-        5,
-        Integer(2, 16, "px"),
-        "side of a square in px, at most a third of the canvas",
-        more=True,
+        5, Integer(2, 16, "px"), "side of a square in px, at most a third of the canvas"
     )
     canvas: int = setting(
-        64,
-        Integer(16, 128, "px", choices=(16, 32, 48, 64, 96, 128)),
-        "side of the frame in px",
-        more=True,
+        64, Integer(16, 128, "px", choices=(16, 32, 48, 64, 96, 128)), "side of the frame in px"
     )
     directions: Directions = setting(
         "down-right",
         Choice(get_args(Directions)),
         "down-right as in the article, or all, for both signs on each axis",
-        more=True,
     )
     noise: float = setting(
         0.0,
         Number(0, 0.5, step=0.05),
         "standard deviation of the noise on the frames the network sees",
-        more=True,
     )
 
     def check_together(self) -> None:
-        """Refuse a square that is too large.
-
-        Raises:
-            SettingError: it is larger than a third of the canvas.
-        """
+        """Refuse a square that is larger than a third of the canvas."""
         if 3 * self.square_size > self.canvas:
             limit = self.canvas // 3
             raise SettingError("square_size", self.square_size, "third of canvas", high=limit)

@@ -25,7 +25,6 @@ Variable = Literal["all", "pressure", "temperature", "wind"]
 _FILE = Path(__file__).parent / "blizzard" / "storm.npz"
 _START = datetime(1996, 1, 5)
 _TRAINING_FRAMES = 48  # the first; nothing is trained on the 16 after them
-_HEIGHT, _WIDTH = 33, 36
 _SMALLEST_CROP = 12  # px; a structural similarity needs 11
 
 
@@ -61,6 +60,7 @@ class Storm(Scene):
     """
 
     name: ClassVar[str] = "storm"
+    size: ClassVar[tuple[int, int]] = (33, 36)
     baselines: ClassVar[tuple[str, ...]] = ("copy_last", "climatology")
     validation_sequences: ClassVar[int] = 16
     samples: ClassVar[int] = 8
@@ -72,27 +72,18 @@ class Storm(Scene):
         Choice(get_args(Variable)),
         "what is read and predicted: pressure, temperature, wind (two channels), or all four; of "
         "all, pressure is shown and scored",
+        first=True,
     )
     crop: int = setting(
         0,
         Integer(0, 32, "px", choices=(0, 16, 24, 32)),
         "side of the random piece of each map that training sees, 12 to 32 px; 0 for whole maps",
-        more=True,
     )
 
     def check_together(self) -> None:
-        """Refuse a piece that is too small.
-
-        Raises:
-            SettingError: it is.
-        """
+        """Refuse a piece that is too small."""
         if 0 < self.crop < _SMALLEST_CROP:
             raise SettingError("crop", self.crop, "crop", low=_SMALLEST_CROP, high=32)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """H and W of a whole map, px."""
-        return _HEIGHT, _WIDTH
 
     @property
     def frames(self) -> FrameFormat:
@@ -130,18 +121,14 @@ class Storm(Scene):
         clip = self._windows((first + starts).tolist(), num_frames).to(device)
         if not self.crop or split != "train":
             return clip
-        room = torch.tensor([_HEIGHT - self.crop, _WIDTH - self.crop], device=device) + 1
+        room = torch.tensor(self.size, device=device) - self.crop + 1
         corner = torch.rand(batch_size, 2, generator=generator, device=device)
         corners = (corner * room).long().tolist()
-
-        def cropped(maps: Tensor) -> Tensor:
-            pieces = (
-                map_[..., top : top + self.crop, left : left + self.crop]
-                for map_, (top, left) in zip(maps, corners, strict=True)
-            )
-            return torch.stack(list(pieces))
-
-        return Clip(*(cropped(maps) for maps in clip))
+        pieces = (
+            [maps[n, ..., top : top + self.crop, left : left + self.crop] for maps in clip]
+            for n, (top, left) in enumerate(corners)
+        )
+        return Clip(*map(torch.stack, zip(*pieces, strict=True)))
 
     def validation(self, context_frames: int, horizon: int) -> Clip:
         """Return every window whose predicted frames are all among the last 16."""

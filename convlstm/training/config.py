@@ -32,134 +32,103 @@ class TrainConfig(Settings):
         260,
         Integer(1, MAX_STEPS, shown_high=100_000, scale="log"),
         "passes; sequences are drawn fresh, so an epoch is only a count",
+        first=True,
     )
     learning_rate: float = setting(
         0.02,
         Number(1e-6, 1, shown_low=1e-5, scale="log"),
         "the optimiser's rate; the largest one under onecycle",
+        first=True,
     )
     loss: str = setting(
         "bce",
         Choice(tuple(LOSSES)),
         "what training makes small; mse+ssim is 0.7 MSE + 0.3 (1 - SSIM); those with bce need the "
         "sigmoid output",
-        more=True,
     )
     batch_size: int = setting(
-        4,
-        Integer(1, 1024, shown_high=32),
-        "sequences in a step, over all processes",
-        more=True,
+        4, Integer(1, 1024, shown_high=32), "sequences in a step, over all processes"
     )
     batches_per_epoch: int = setting(
-        1,
-        Integer(1, 10_000, shown_high=100, scale="log"),
-        "training steps in an epoch",
-        more=True,
+        1, Integer(1, 10_000, shown_high=100, scale="log"), "training steps in an epoch"
     )
     context_frames: int = setting(
-        9, Integer(1, 20), "frames seen before the first that is predicted", more=True
+        9, Integer(1, 20), "frames seen before the first that is predicted"
     )
-    horizon: int = setting(
-        1, Integer(1, 20), "frames that training and scores predict at most", more=True
-    )
+    horizon: int = setting(1, Integer(1, 20), "frames that training and scores predict at most")
     targets: Targets = setting(
         "all",
         Choice(get_args(Targets)),
         "all next frames, or only the future ones after the context",
-        more=True,
     )
     optimizer: OptimizerName = setting(
         "adamw",
         Choice(get_args(OptimizerName)),
         "adamw, or muon for the ConvLSTM kernels (and adamw for the rest)",
-        more=True,
     )
     schedule: Schedule = setting(
         "onecycle",
         Choice(get_args(Schedule)),
         "of the learning rate: onecycle (up, then down to almost 0) or constant",
-        more=True,
     )
     warm_up: float = setting(
         0.15,
         Number(0.01, 0.9, shown_low=0.05, step=0.05),
         "share of the run over which onecycle rises",
-        more=True,
     )
-    weight_decay: float = setting(0.0, Number(0, 1, typed=True, step=0.01), "of kernels", more=True)
+    weight_decay: float = setting(0.0, Number(0, 1, typed=True, step=0.01), "of kernels")
     gradient_clip: float = setting(
         1.0,
         Number(0, 1000, shown_high=10, step=0.5),
         "largest norm of the gradient; 0 leaves it alone",
-        more=True,
     )
     curriculum: float = setting(
-        0.0,
-        Number(0, 1),
-        "share of the run over which the horizon grows from 1 frame to all",
-        more=True,
+        0.0, Number(0, 1), "share of the run over which the horizon grows from 1 frame to all"
     )
     scheduled_sampling: float = setting(
         0.0,
         Number(0, 1),
         "share of the run over which the chance to read the true frame instead of the predicted "
         "one falls from 1 to 0",
-        more=True,
     )
     ema: float = setting(
         0.0,
         Number(0, 0.99999, typed=True, step=0.001),
         "decay of the averaged weights that are shown, scored and saved; 0 for none",
-        more=True,
     )
     augmented: bool = setting(
-        False,
-        Flag(),
-        "whether predictions are averaged over mirrored sequences",
-        more=True,
+        False, Flag(), "whether predictions are averaged over mirrored sequences"
     )
     precision: Precision = setting(
         "auto",
         Choice(get_args(Precision)),
         "float32, bfloat16, float16 (on a GPU, with scaled losses), or auto: bfloat16 where it is "
         "fast",
-        more=True,
     )
     stop_below: float = setting(
         0.0,
         Number(0, 1, typed=True, step=0.0001),
         "mean squared error per pixel on the validation set that ends the run; 0 never does",
-        more=True,
     )
     patience: int = setting(
         0,
         Integer(0, 1000, typed=True),
         "evaluations without a better validation loss that end the run; 0 for no end",
-        more=True,
     )
     max_minutes: float = setting(
         0.0,
         Number(0, 100_000, typed=True, step=1),
         "computing time that the schedules fit instead of the epochs; 0 leaves it to those",
-        more=True,
     )
     evaluate_every: int = setting(
         30,
         Integer(1, MAX_STEPS, shown_high=1000, scale="log"),
         "steps between evaluations on the validation set",
-        more=True,
     )
-    seed: int = setting(
-        0, Integer(0, MAX_SEED, typed=True), "of the weights and the sequences", more=True
-    )
+    seed: int = setting(0, Integer(0, MAX_SEED, typed=True), "of the weights and the sequences")
 
     def check_together(self) -> None:
-        """Refuse what does not go together, or could not act.
-
-        Raises:
-            SettingError: two settings do not go together.
-        """
+        """Refuse what does not go together, or could not act."""
         network = self.network
         if self.total_steps > MAX_STEPS:
             high = MAX_STEPS // self.epochs

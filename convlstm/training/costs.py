@@ -52,12 +52,8 @@ class Cost:
 
     def slowed(self, slowdown: float) -> "Cost":
         """Return the cost on a machine that takes so many times the reference machine's time."""
-        return replace(
-            self,
-            piece_seconds=slowdown * self.piece_seconds,
-            step_seconds=slowdown * self.step_seconds,
-            run_seconds=slowdown * self.run_seconds,
-        )
+        times = (self.piece_seconds, self.step_seconds, self.run_seconds)
+        return Cost(*(slowdown * seconds for seconds in times), self.memory_mib)
 
 
 class Work(NamedTuple):
@@ -175,7 +171,8 @@ def estimate(config: TrainConfig, precision: str) -> Cost:
     """
     # No CPU is faster with float16.
     precision = "bfloat16" if precision == "bfloat16" else "float32"
-    network, parameters, muon_gflop = config.network, *_parameters(config)
+    network = config.network
+    parameters, muon_gflop = _parameters(network, config.scene.frames, config.optimizer)
     again = 4 / 3 if network.recompute else 1
 
     def step_seconds(sequences: int, horizon: int) -> float:
@@ -187,11 +184,14 @@ def estimate(config: TrainConfig, precision: str) -> Cost:
     chunk = training_chunk(config)
     chunks = -(-config.batch_size // chunk)
     update = _SECONDS_PER_PARAMETER * parameters + _SECONDS_PER_GFLOP["bfloat16"] * muon_gflop
-    piece, step = step_seconds(chunk, config.horizon), 0.0
+
+    def whole_step_seconds(horizon: int) -> float:
+        return chunks * step_seconds(config.batch_size / chunks, horizon) + update
+
     # The curriculum's short horizons come first; ten points of it are enough.
-    horizons = [config.horizon_at((tenth + 0.5) / 10) for tenth in range(10)]
-    for horizon in horizons:
-        step += (chunks * step_seconds(config.batch_size / chunks, horizon) + update) / 10
+    step = 0.0
+    for tenth in range(10):
+        step += whole_step_seconds(config.horizon_at((tenth + 0.5) / 10)) / 10
     evaluated = _sequence_seconds(config, work, precision, config.horizon) / 3
     evaluated *= 4 if config.augmented else 1
     evaluations = config.total_steps // config.evaluate_every + 1
@@ -204,8 +204,8 @@ def estimate(config: TrainConfig, precision: str) -> Cost:
     memory += chunk * work.attended * _BYTES_PER_ATTENDED
     # The weights, the best ones, the gradient and its moments; perhaps an average.
     memory += 4 * (6 if config.ema else 5) * parameters
-    whole_step = chunks * step_seconds(config.batch_size / chunks, config.horizon) + update
-    return Cost(max(piece, update), whole_step, seconds, memory / 2**20)
+    piece = max(step_seconds(chunk, config.horizon), update)
+    return Cost(piece, whole_step_seconds(config.horizon), seconds, memory / 2**20)
 
 
 def _sequence_seconds(config: TrainConfig, work: Work, precision: str, horizon: int) -> float:
@@ -218,15 +218,9 @@ def _sequence_seconds(config: TrainConfig, work: Work, precision: str, horizon: 
     return seconds + _SECONDS_PER_MPIXEL * pixels / 1e6
 
 
-def _parameters(config: TrainConfig) -> tuple[int, float]:
-    """Count a network's parameters, and the arithmetic of Muon's update in GFLOP."""
-    return _counted_parameters(config.network, config.scene.frames, config.optimizer)
-
-
 @functools.lru_cache(1024)
-def _counted_parameters(
-    config: NetworkConfig, frames: FrameFormat, optimizer: str
-) -> tuple[int, float]:
+def _parameters(config: NetworkConfig, frames: FrameFormat, optimizer: str) -> tuple[int, float]:
+    """Count a network's parameters, and the arithmetic of Muon's update in GFLOP."""
     network = build_network(config, frames, device="meta")
     flop = 0
     for matrix in Optimizer.kernels(network).values() if optimizer == "muon" else ():

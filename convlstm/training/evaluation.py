@@ -15,12 +15,11 @@ from torch import Tensor
 from convlstm.networks import Network
 from convlstm.scenes.scene import Clip, Scene
 from convlstm.training.metrics import METRICS, Scores, by_lead_time, mean_scores
-from convlstm.training.validation import scene_scores
+from convlstm.training.validation import baseline_tables, scene_scores
 
 TEST_SET_SHAPE = (20, 10_000, 64, 64)
 TEST_SET_MD5 = "be083ec986bfe91a449d63653c411eb2"
 _SEQUENCES_AT_ONCE = 50
-_READ_AT_ONCE = 2**20  # bytes of a file whose checksum is computed
 
 
 class TestSetError(ValueError):
@@ -62,10 +61,7 @@ def read_test_set(path: Path, count: int) -> Iterator[Clip]:
         TestSetError: the file cannot be read, or is not that file.
     """
     try:
-        with path.open("rb") as file:
-            checksum = hashlib.md5(usedforsecurity=False)
-            while part := file.read(_READ_AT_ONCE):
-                checksum.update(part)
+        checksum = hashlib.md5(np.memmap(path, mode="r"), usedforsecurity=False).hexdigest()
         data = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or "it is no array of NumPy"
@@ -75,10 +71,9 @@ def read_test_set(path: Path, count: int) -> Iterator[Clip]:
             f"{path} is no Moving MNIST test set: it holds {data.shape} {data.dtype}, "
             f"not {TEST_SET_SHAPE} uint8."
         )
-    if checksum.hexdigest() != TEST_SET_MD5:
+    if checksum != TEST_SET_MD5:
         raise TestSetError(
-            f"{path} is not the public test set: its md5 is {checksum.hexdigest()}, "
-            f"not {TEST_SET_MD5}."
+            f"{path} is not the public test set: its md5 is {checksum}, not {TEST_SET_MD5}."
         )
     for start in range(0, count, _SEQUENCES_AT_ONCE):
         stop = min(start + _SEQUENCES_AT_ONCE, count)
@@ -118,17 +113,14 @@ def score_network(
     tables: dict[str, list[Tensor]] = {name: [] for name in ("model", *scene.baselines)}
     count, brightest = 0, []
     for clip in clips:
-        context, truth, valid = clip.split(context_frames)
-        truth = truth[:, :horizon]
-        valid = None if valid is None else valid[:, :horizon]
+        context, truth, valid = clip.frames(context_frames + horizon).split(context_frames)
         parts = context.to(device).split(at_once)
         predicted = torch.cat([network.predict(p, horizon, augmented=augmented) for p in parts])
         predicted = predicted.cpu()
         brightest.append(predicted.max())
         tables["model"].append(scene_scores(scene, predicted, truth, valid))
-        for name in scene.baselines:
-            baseline = scene.baseline(name, context, truth)
-            tables[name].append(scene_scores(scene, baseline, truth, valid))
+        for name, table in baseline_tables(scene, context, truth, valid).items():
+            tables[name].append(table)
         count += len(truth)
         yield count
     scores = {name: torch.cat(table) for name, table in tables.items()}  # (n, horizon, 5)

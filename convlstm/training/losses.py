@@ -57,14 +57,8 @@ def gaussian_ssim(predicted: Tensor, truth: Tensor, data_range: float = 1.0) -> 
     return (luminance * contrast_structure).mean()
 
 
-def _mse_ssim(values: Tensor, intensities: Tensor, truth: Tensor) -> Tensor:
-    dissimilarity = 1 - gaussian_ssim(intensities, truth)
-    return MSE_SHARE * F.mse_loss(intensities, truth) + (1 - MSE_SHARE) * dissimilarity
-
-
-def _bce_ssim(values: Tensor, intensities: Tensor, truth: Tensor) -> Tensor:
-    dissimilarity = 1 - gaussian_ssim(intensities, truth)
-    return F.binary_cross_entropy_with_logits(values, truth) + _SSIM_WEIGHT * dissimilarity
+def _dissimilarity(intensities: Tensor, truth: Tensor) -> Tensor:
+    return 1 - gaussian_ssim(intensities, truth)
 
 
 # Each takes the head's values, the intensities made of them, and the true frames.
@@ -76,7 +70,13 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "l1+mse": lambda values, intensities, truth: (
         F.l1_loss(intensities, truth) + F.mse_loss(intensities, truth)
     ),
-    "ssim": lambda values, intensities, truth: 1 - gaussian_ssim(intensities, truth),
-    "mse+ssim": _mse_ssim,
-    "bce+ssim": _bce_ssim,
+    "ssim": lambda values, intensities, truth: _dissimilarity(intensities, truth),
+    "mse+ssim": lambda values, intensities, truth: (
+        MSE_SHARE * F.mse_loss(intensities, truth)
+        + (1 - MSE_SHARE) * _dissimilarity(intensities, truth)
+    ),
+    "bce+ssim": lambda values, intensities, truth: (
+        F.binary_cross_entropy_with_logits(values, truth)
+        + _SSIM_WEIGHT * _dissimilarity(intensities, truth)
+    ),
 }

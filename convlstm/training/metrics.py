@@ -55,10 +55,7 @@ class Evaluation:
 
     @property
     def skill(self) -> float:
-        """Share of copy-last's squared error that the network removes: 1 - MSE / MSE_copy.
-
-        1 is perfect, 0 is no better than repeating the last frame, negative is worse.
-        """
+        """The network's `skill` over copy-last."""
         return skill(self.model, self.baselines["copy_last"])
 
     @property
@@ -68,7 +65,10 @@ class Evaluation:
 
 
 def skill(scores: Scores, copy_last: Scores) -> float:
-    """Return the share of copy-last's squared error that is gone: 1 is perfect."""
+    """Return the share of copy-last's squared error that is gone: 1 - MSE / MSE_copy.
+
+    1 is perfect, 0 is no better than repeating the last frame, negative is worse.
+    """
     return 1 - scores.mse / max(copy_last.mse, 1e-12)
 
 
@@ -168,13 +168,8 @@ def _score(predicted: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     clipped = predicted.clamp(0, 1)
     mse = (clipped - truth).square().flatten(1).sum(1) / known
     psnr = (-10 * mse.log10()).clamp(max=PSNR_CEILING)
+    errors = torch.stack([error.square().sum(1) / known, error.abs().sum(1) / known, psnr], 1)
     ssim = torch.stack(uniform_ssim(clipped, truth, 1.0, 2.0), 1)
     ssim = ssim.nan_to_num(nan=-1.0)  # of a prediction of NaN, which nothing is less like
     ssim[known == 0] = math.nan
-    return torch.cat(
-        [
-            torch.stack([error.square().sum(1) / known, error.abs().sum(1) / known, psnr], 1),
-            ssim,
-        ],
-        1,
-    )
+    return torch.cat([errors, ssim], 1)

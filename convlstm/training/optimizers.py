@@ -50,29 +50,22 @@ class Optimizer:
         kernels = self.kernels(model) if name == "muon" else {}
         self._matrices = list(kernels.values())
         rest = {n: p for n, p in model.named_parameters() if n not in kernels}
-        self.parts: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(
-                [
-                    {
-                        "params": [p for p in rest.values() if p.ndim > 1],
-                        "weight_decay": weight_decay,
-                    },
-                    {"params": [p for p in rest.values() if p.ndim < 2], "weight_decay": 0.0},
-                ],
-                fused=True,
-            )
+        decayed = {n: p for n, p in rest.items() if p.ndim > 1}
+        others = {n: p for n, p in rest.items() if p.ndim < 2}
+        groups = [
+            {"params": list(decayed.values()), "weight_decay": weight_decay},
+            {"params": list(others.values()), "weight_decay": 0.0},
         ]
+        self.parts: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, fused=True)]
         # In the order of the optimisers' own numbers.
-        ordered = sorted(rest, key=lambda name: rest[name].ndim < 2)
-        self._names = [ordered, list(kernels)]
+        self._names = [[*decayed, *others], list(kernels)]
         # The same memory, as Muon wants it.
         self._flat = [nn.Parameter(kernel.data.flatten(1)) for kernel in self._matrices]
         if self._flat:
-            self.parts.append(
-                torch.optim.Muon(
-                    self._flat, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-                )
+            muon = torch.optim.Muon(
+                self._flat, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
             )
+            self.parts.append(muon)
 
     def take_gradients(self) -> None:
         """See the gradients that a backward pass has left; they are changed in place from here."""
@@ -102,11 +95,10 @@ class Optimizer:
         """Take over what `state` returned."""
         for names, part in zip(self._names, self.parts, strict=False):
             entries: dict[int, dict[str, Tensor]] = {}
-            for index, name in enumerate(names):
-                prefix = f"{name}."
-                own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-                if own:
-                    entries[index] = own
+            for name, value in state.items():
+                parameter, _, key = name.rpartition(".")
+                if parameter in names:
+                    entries.setdefault(names.index(parameter), {})[key] = value
             part.load_state_dict({**part.state_dict(), "state": entries})
 
     @classmethod

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from convlstm.scenes.scene import Clip, Scene
-from convlstm.training.metrics import Scores
-from convlstm.training.validation import scene_scores
+from convlstm.training.metrics import Scores, by_lead_time
+from convlstm.training.validation import baseline_tables, scene_scores
 
 # By name, the scores of a scene's baselines for each lead time from 1.
 BaselineScores = dict[str, list[Scores]]
@@ -66,7 +66,7 @@ def make_picture(
     """
     context, truth, valid = clip.split(context_frames)
     predicted = predict(context, truth.shape[1]).to(truth.device)
-    scores = _by_lead_time(scene, predicted, truth, valid)
+    scores = by_lead_time(scene_scores(scene, predicted, truth, valid))
     if baselines is None:
         baselines = baseline_scores(scene, clip, context_frames)
     images = (_images(part) for part in (context, truth, predicted))
@@ -76,18 +76,8 @@ def make_picture(
 
 def baseline_scores(scene: Scene, clip: Clip, context_frames: int) -> BaselineScores:
     """Score what the scene's baselines make of one sequence."""
-    context, truth, valid = clip.split(context_frames)
-    return {
-        name: _by_lead_time(scene, scene.baseline(name, context, truth), truth, valid)
-        for name in scene.baselines
-    }
-
-
-def _by_lead_time(
-    scene: Scene, predicted: Tensor, truth: Tensor, valid: Tensor | None
-) -> list[Scores]:
-    table = scene_scores(scene, predicted, truth, valid)[0]
-    return [Scores(*row) for row in table.tolist()]
+    tables = baseline_tables(scene, *clip.split(context_frames))
+    return {name: by_lead_time(table) for name, table in tables.items()}
 
 
 def _images(frames: Tensor) -> np.ndarray:

@@ -161,14 +161,9 @@ class Trainer:
             self.best_weights = self._copy_weights()
 
     def predict(self, context: Tensor, horizon: int) -> Tensor:
-        """Continue sequences with the weights as they are now, in the run's precision.
+        """Continue sequences by `Network.predict`, with the weights as they are now.
 
-        Args:
-            context: frames seen, (B, T, C, H, W), in [0, 1].
-            horizon: number of frames to predict.
-
-        Returns:
-            (B, horizon, C, H, W), in [0, 1], float32.
+        What it returns is float32, whatever the run's precision.
         """
         network = self.judged.eval()
         with self._autocast():
@@ -199,11 +194,11 @@ class Trainer:
             loss, mse = yield from self._gradients(horizon, clock)
         except BaseException:  # closed or broken off in mid-step: the same sequences come again
             self.generator.set_state(before)
-            self._drop_gradients()
+            self.network.zero_grad()
             raise
         rate = self._learning_rate()
         self.ended = None if self._update(loss, rate) else "diverged"
-        self._drop_gradients()
+        self.network.zero_grad()
         self.records.append(
             StepRecord(
                 self.step + 1,
@@ -225,8 +220,10 @@ class Trainer:
             config.batch_size, config.context_frames + horizon, self.generator, "train"
         )
         use_truth = self._draw_use_of_truth(horizon)
-        known = self._known_future(clip)
-        known = None if known is None else max(1.0, known.sum().item() / self.processes)
+        known = clip.split(config.context_frames)[2]
+        if known is not None:  # how many values of all processes an error is counted of
+            counted = known[:, :, config.scene.scored].sum().item()
+            known = max(1.0, counted / self.processes)
         mine = slice(self.rank, None, self.processes)
         clip, use_truth = clip.part(mine), None if use_truth is None else use_truth[mine]
         sums = torch.zeros(2, device=self.device)  # loss, mean squared error
@@ -246,11 +243,6 @@ class Trainer:
         loss, mse = sums.tolist()
         return loss, mse
 
-    def _known_future(self, clip: Clip) -> Tensor | None:
-        """Return which values an error is counted of; None for all."""
-        known = clip.split(self.config.context_frames)[2]
-        return None if known is None else known[:, :, self.config.scene.scored]
-
     def _backward(
         self, clip: Clip, use_truth: Tensor | None, count: int, known_count: float | None
     ) -> Tensor:
@@ -264,16 +256,19 @@ class Trainer:
         """
         self.network.train()  # inside the loop: whoever pulls may have called eval() meanwhile
         config, share = self.config, len(clip.clean) / count
-        context, future, _ = clip.split(config.context_frames)
+        context, future, known = clip.split(config.context_frames)
         horizon = future.shape[1]
         with self._autocast():
             values = self._parallel(context, horizon, future, use_truth)
         asked = horizon if config.targets == "future" else values.shape[1]
         values, truth = values[:, -asked:].float(), clip.clean[:, -asked:]
         frames = self.network.intensities(values)
-        errors = (frames[:, -horizon:].detach() - future)[:, :, config.scene.scored].square()
-        known = self._known_future(clip)
-        mse = errors.mean() * share if known is None else (errors * known).sum() / known_count
+        scored = config.scene.scored
+        errors = (frames[:, -horizon:].detach() - future)[:, :, scored].square()
+        if known is None:
+            mse = errors.mean() * share
+        else:
+            mse = (errors * known[:, :, scored]).sum() / known_count
         if clip.valid is not None:  # where nobody knows the truth, the prediction is it
             valid = clip.valid[:, -asked:]
             frames = torch.where(valid, frames, truth)
@@ -330,10 +325,6 @@ class Trainer:
         # Early on the average follows closely, or it would remember the first weights.
         decay = min(self.config.ema, (updates / (9 + updates)).item())
         return averaged.lerp(current, 1 - decay)
-
-    def _drop_gradients(self) -> None:
-        for parameter in self.network.parameters():
-            parameter.grad = None
 
     def _evaluate_step(self) -> Iterator[None]:
         clock = Clock(self.seconds)

@@ -25,6 +25,16 @@ def scene_scores(scene: Scene, predicted: Tensor, truth: Tensor, valid: Tensor |
     return frame_scores(predicted[:, :, scored], truth[:, :, scored], known)
 
 
+def baseline_tables(
+    scene: Scene, context: Tensor, truth: Tensor, valid: Tensor | None
+) -> dict[str, Tensor]:
+    """Return the `scene_scores` of a scene's baselines, by name."""
+    return {
+        name: scene_scores(scene, scene.baseline(name, context, truth), truth, valid)
+        for name in scene.baselines
+    }
+
+
 class Validation:
     """A scene's validation set.
 
@@ -42,20 +52,11 @@ class Validation:
         clip = scene.validation(context_frames, horizon)
         same = clip.observed is clip.clean
         clean = lossless_bytes(clip.clean)
-        self._clean = clip.clean if clean is None else clean
-        self._observed = self._clean if same else clip.observed
-        self._valid = clip.valid
+        self._clip = Clip(clean if same else lossless_bytes(clip.observed), clean, clip.valid)
         self._trivial: dict[int, dict[str, Tensor]] = {}  # their scores, by first sequence
 
-    def __len__(self) -> int:
-        return len(self._clean)
-
     def score(
-        self,
-        predict: Callable[[Tensor], Tensor],
-        criterion: Criterion,
-        at_once: int,
-        clock: Clock,
+        self, predict: Callable[[Tensor], Tensor], criterion: Criterion, at_once: int, clock: Clock
     ) -> Generator[None, None, tuple[float, Evaluation]]:
         """Score a predictor, and beside it the scene's baselines.
 
@@ -72,20 +73,19 @@ class Validation:
             The mean loss, and the scores.
         """
         scene, loss, brightest, scores = self._scene, 0.0, [], []
-        for start in range(0, len(self), at_once):
-            clip = self._part(slice(start, start + at_once))
+        count = len(self._clip.clean)
+        for start in range(0, count, at_once):
+            clip = Clip(*map(_as_numbers, self._clip.part(slice(start, start + at_once))))
+            clip = clip.to(self._device)
             context, truth, valid = clip.split(self._context_frames)
             predicted = predict(context)
             judged = predicted if valid is None else torch.where(valid, predicted, truth)
-            share = len(truth) / len(self)
+            share = len(truth) / count
             loss += criterion(judged.logit(NEARLY), judged, truth).item() * share
             brightest.append(predicted.max())
             scores.append(scene_scores(scene, predicted, truth, valid))
             if start not in self._trivial:
-                self._trivial[start] = {
-                    name: scene_scores(scene, scene.baseline(name, context, truth), truth, valid)
-                    for name in scene.baselines
-                }
+                self._trivial[start] = baseline_tables(scene, context, truth, valid)
             yield from clock.interruption()
         baselines = {
             name: mean_of(torch.cat([part[name] for part in self._trivial.values()]))
@@ -94,11 +94,7 @@ class Validation:
         brightest = torch.stack(brightest).max().item()  # NaN if one is
         return loss, Evaluation(mean_of(torch.cat(scores)), baselines, brightest)
 
-    def _part(self, sequences: slice) -> Clip:
-        clean, observed = self._clean[sequences], self._observed[sequences]
-        if clean.dtype == torch.uint8:
-            is_same = self._observed is self._clean
-            clean = clean.float() / 255
-            observed = clean if is_same else observed
-        valid = None if self._valid is None else self._valid[sequences]
-        return Clip(observed, clean, valid).to(self._device)
+
+def _as_numbers(values: Tensor | None) -> Tensor | None:
+    """Turn `lossless_bytes` back; others stay what they are."""
+    return values.float() / 255 if values is not None and values.dtype == torch.uint8 else values

@@ -1,6 +1,7 @@
 """The benchmark runs whole at its smallest size; what it prints of time is not asserted."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,11 +70,20 @@ def test_the_arithmetic_is_what_torch_counts():
 
 
 def test_a_contestant_that_fails_is_a_row_with_its_reason():
-    worker = _Worker(PLAIN, None)
-    worker.error = "RuntimeError: no compiler"
-    row = _row(worker, {PLAIN: worker}, SIZES["tiny"])
-    assert (row.train_ms, row.error) == (None, "RuntimeError: no compiler")
-    assert "no compiler" in table("tiny", [row])
+    worker = _Worker("nobody", "tiny", "cpu")
+    worker.time("train")
+    row = _row(worker, {worker.name: worker}, SIZES["tiny"])
+    assert (row.train_ms, row.error) == (None, "KeyError: 'nobody'")
+    assert "KeyError: 'nobody'" in table("tiny", [row])
+    assert worker.ask("memory") is None
+
+
+def test_a_contestant_whose_process_ends_is_a_row_with_its_reason():
+    worker = _Worker(PLAIN, "tiny", "cpu")
+    with worker.pool:
+        worker.pool.submit(os._exit, 1)
+        worker.time("train")
+    assert _row(worker, {PLAIN: worker}, SIZES["tiny"]) == Row(PLAIN, error="its process ended")
 
 
 def test_only_what_is_installed_takes_part(monkeypatch):

@@ -3,7 +3,7 @@ import pytest
 
 from convlstm.checks import SettingError
 from convlstm.scenes.digits import Digits
-from convlstm.scenes.drawing import DRAWING_SIDE, digit_of_drawing, make_drawing
+from convlstm.scenes.drawing import DRAWING_SIDE, make_drawing
 
 
 def bar(left=20, top=5, width=6, height=40):
@@ -13,12 +13,12 @@ def bar(left=20, top=5, width=6, height=40):
 
 
 def test_a_drawing_becomes_a_digit_of_mnist_s_size_centred_by_its_mass():
-    digit = digit_of_drawing(bar(left=2, top=3)).numpy()
+    digit = make_drawing(bar(left=2, top=3), 0).digit.numpy()
     assert digit.shape == (28, 28)
     rows, columns = digit.any(1).nonzero()[0], digit.any(0).nonzero()[0]
     assert (rows[0], rows[-1]) == (4, 23)  # 20 px high, in the middle
     assert columns.mean() == pytest.approx(13.5, abs=0.5)
-    assert np.array_equal(digit, digit_of_drawing(bar(left=40, top=12)).numpy())
+    assert np.array_equal(digit, make_drawing(bar(left=40, top=12), 0).digit.numpy())
 
 
 def test_a_drawn_digit_moves_in_its_direction_and_turns_at_the_wall():
@@ -50,7 +50,7 @@ def test_what_is_no_drawing_is_refused(drawing):
 def test_a_dot_is_a_drawing_too():
     dot = [0] * DRAWING_SIDE**2
     dot[100] = 255
-    assert digit_of_drawing(dot).sum() > 0
+    assert make_drawing(dot, 0).digit.sum() > 0
 
 
 @pytest.mark.parametrize("angle", [-1, 361, float("nan"), None, "right"])
