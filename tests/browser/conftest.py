@@ -294,10 +294,13 @@ def open_page(new_context, first_context, watched, server) -> Iterator[Callable[
 
     make.errors, make.reload = watched.errors, reload
     yield make
-    for page in first_context.pages:
-        page.evaluate("localStorage.clear()")
-        page.close()
-    watched.check()
+    try:
+        watched.check()
+    finally:
+        for page in first_context.pages:
+            page.evaluate("localStorage.clear()")
+            page.close()
+        watched.errors.clear()  # of a page whose server is gone by now
 
 
 @pytest.fixture(scope="package")
