@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convlstm.layer.cell import ConvLSTMCell, check_positive, describe, has_hooks
-from convlstm.layer.recurrence import Scanner, State, repeat
+from convlstm.layer.recurrence import State, repeat
+from convlstm.layer.scan_cpu import Scanner
 
 
 class ConvLSTM(nn.Module):
