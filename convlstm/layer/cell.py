@@ -125,7 +125,7 @@ class ConvLSTMCell(nn.Module):
                 "gates.weight is computed in a hook of gates, which is never called:"
                 " use torch.nn.utils.parametrize instead."
             )
-        return Weights(self.gates.weight, self.gates.bias, self.peephole)
+        return Weights(gates.weight, gates.bias, self.peephole)
 
     def check(self, x: Tensor, state: State | None) -> None:
         """Refuse a frame or a state that does not fit.

@@ -104,9 +104,9 @@ def _joined(frames: Sequence[Tensor]) -> Tensor:
 
 
 class Token(torch.autograd.Function):
-    """From gates, bias and peephole to what ties the scans that share them to them in the graph.
+    """What ties scans, in the graph, to the weights that they share: made of those weights.
 
-    It is nothing in itself; its backward pass runs after those of all scans that were given it, and
+    Nothing in itself; its backward pass runs after those of all scans that were given it, and
     returns the gradients that they have added to its `running` sums.
 
     It saves nothing, so that whoever acts on saved tensors, as `torch.utils.checkpoint` does, finds

@@ -103,8 +103,8 @@ def computed_in(x: Tensor, state: State | None, weights: Weights) -> torch.dtype
         casts = is_cast and tensor.is_floating_point() and tensor.dtype != torch.float64
         return torch.get_autocast_dtype(device) if casts else tensor.dtype
 
-    others = zip(("h", "c", *Weights._fields), (*(state or (None, None)), *weights), strict=True)
-    for name, tensor in others:
+    h, c = state or (None, None)
+    for name, tensor in zip(("h", "c", *Weights._fields), (h, c, *weights), strict=True):
         if tensor is not None and of(tensor) != of(x):
             raise ValueError(
                 f"x has type {x.dtype} and {name} {tensor.dtype}: must be one type,"

@@ -77,7 +77,7 @@ def read_frames(inputs: Inputs, packed: Packed, *, keeps_cells: bool, keeps_step
 def _advance(
     frame: Tensor, h: Tensor | None, c: Tensor | None, packed: Packed, into: tuple[Tensor, ...]
 ) -> Step:
-    """Read one frame; of `into`, gates (3, B, C, H, W), c and h are filled, unused written over."""
+    """Read one frame, and write into gates (3, B, C, H, W), unused, c and h (B, C, H, W)."""
     gates, unused, new_c, new_h = into
     from_x, from_h, bias, peephole, identity = packed
     if h is None:
@@ -122,7 +122,7 @@ def go_back(
     d_i, d_f, d_g, d_o, new, through_c, product = empty_frames(7, B, C, H, W, x.dtype).unbind()
     if not steps:
         again = empty_frames(6, B, C, H, W, x.dtype)
-        again = again[:3], *again[3:].unbind()  # what `_advance` fills
+        again = again[:3], *again[3:].unbind()  # gates, unused, c and h, computed again
     d_h = None
     d_c = through_c.zero_() if d_c is None else through_c.copy_(d_c)
     for t in reversed(range(T)):
