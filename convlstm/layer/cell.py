@@ -5,6 +5,8 @@ Axes: B batch, C channels, H height (px), W width (px). A state is (h, c), each
 """
 
 import math
+from collections.abc import Mapping
+from inspect import signature
 
 import torch
 from torch import Tensor, nn
@@ -71,21 +73,12 @@ class ConvLSTMCell(nn.Module):
         self.hidden_channels = hidden_channels
         self.kernel_size = kernel_size
         self.forget_bias = forget_bias
+        made = {"device": device, "dtype": dtype}
         # One convolution for the four gates, packed i, f, g, o as in nn.LSTM.
-        self.gates = nn.Conv2d(
-            in_channels + hidden_channels,
-            4 * hidden_channels,
-            kernel_size,
-            padding=kernel_size // 2,
-            bias=bias,
-            device=device,
-            dtype=dtype,
-        )
-        if peephole:
-            shape = (3, hidden_channels, 1, 1)  # for i, f and o
-            self.peephole = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-        else:
-            self.register_parameter("peephole", None)
+        sizes = in_channels + hidden_channels, 4 * hidden_channels, kernel_size
+        self.gates = nn.Conv2d(*sizes, padding=kernel_size // 2, bias=bias, **made)
+        weights = torch.empty(3, hidden_channels, 1, 1, **made)  # of i, f and o
+        self.register_parameter("peephole", nn.Parameter(weights) if peephole else None)
         self.reset_parameters()
 
     @torch.no_grad()
@@ -132,7 +125,7 @@ class ConvLSTMCell(nn.Module):
                 "gates.weight is computed in a hook of gates, which is never called:"
                 " use torch.nn.utils.parametrize instead."
             )
-        return Weights(self.gates.weight, self.gates.bias, self.peephole)
+        return Weights(gates.weight, gates.bias, self.peephole)
 
     def check(self, x: Tensor, state: State | None) -> None:
         """Refuse a frame or a state that does not fit.
@@ -153,23 +146,15 @@ class ConvLSTMCell(nn.Module):
 
     def extra_repr(self) -> str:
         """Name the sizes, and every option that is not as it is by default."""
-        options = {
-            "bias": (self.gates.bias is not None, True),
-            "peephole": (self.peephole is not None, False),
-            "forget_bias": (self.forget_bias, None),
-        }
-        return describe((self.in_channels, self.hidden_channels, self.kernel_size), options)
+        has = {"bias": self.gates.bias is not None, "peephole": self.peephole is not None}
+        return describe(ConvLSTMCell, vars(self) | has)
 
 
 def has_hooks(module: nn.Module) -> bool:
     """Whether calling the module calls anything besides its `forward`."""
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or _has_any_global_hook()
-    )
+    before = module._forward_pre_hooks or module._backward_pre_hooks
+    after = module._forward_hooks or module._backward_hooks
+    return bool(before or after or _has_any_global_hook())
 
 
 def check_positive(name: str, value: int) -> None:
@@ -182,17 +167,17 @@ def check_positive(name: str, value: int) -> None:
         raise ValueError(f"{name} is {value!r}: must be a whole number of 1 or more.")
 
 
-def describe(
-    sizes: tuple[object, object, object], options: dict[str, tuple[object, object]]
-) -> str:
-    """Write a module's arguments as they would be called with.
+def describe(made: type[nn.Module], values: Mapping[str, object]) -> str:
+    """Write the arguments that a module is made with, but for options that are as by default.
 
     Args:
-        sizes: in_channels, hidden_channels and kernel_size.
-        options: value and default by name; those that are the default are left out.
+        made: its class.
+        values: the arguments by name; those that are not there are left out.
     """
-    in_channels, hidden_channels, kernel_size = sizes
-    named = {"kernel_size": kernel_size}
-    named |= {name: value for name, (value, default) in options.items() if value != default}
-    rest = ", ".join(f"{name}={value}" for name, value in named.items())
-    return f"{in_channels}, {hidden_channels}, {rest}"
+    shown = []
+    for name, parameter in signature(made).parameters.items():
+        if parameter.default is parameter.empty:
+            shown.append(f"{values[name]}")
+        elif name == "kernel_size" or values.get(name, parameter.default) != parameter.default:
+            shown.append(f"{name}={values[name]}")
+    return ", ".join(shown)

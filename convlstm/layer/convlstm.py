@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convlstm.layer.cell import ConvLSTMCell, check_positive, describe, has_hooks
-from convlstm.layer.recurrence import Scanner, State, repeat
-
-__all__ = ["ConvLSTM", "ConvLSTMCell", "State", "check_positive"]
+from convlstm.layer.recurrence import State, repeat
+from convlstm.layer.scan_cpu import Scanner
 
 
 class ConvLSTM(nn.Module):
@@ -96,20 +95,12 @@ class ConvLSTM(nn.Module):
         self.residual = residual
         self.recompute = recompute
         directions = 2 if bidirectional else 1
-        widths = [in_channels, *(directions * width for width in hidden)]
+        inputs = [in_channels, *(directions * width for width in hidden[:-1])]
+        made = {"device": device, "dtype": dtype}
         # Ordered as in nn.LSTM: layer 0 forwards, layer 0 backwards, layer 1 forwards, ...
         self.cells = nn.ModuleList(
-            ConvLSTMCell(
-                widths[layer],
-                hidden[layer],
-                kernels[layer],
-                bias=bias,
-                peephole=peephole,
-                forget_bias=forget_bias,
-                device=device,
-                dtype=dtype,
-            )
-            for layer in range(num_layers)
+            ConvLSTMCell(*sizes, bias=bias, peephole=peephole, forget_bias=forget_bias, **made)
+            for sizes in zip(inputs, hidden, kernels, strict=True)
             for _ in range(directions)
         )
 
@@ -147,10 +138,7 @@ class ConvLSTM(nn.Module):
         return partial(self._read, scanners)
 
     def _read(
-        self,
-        scanners: list[Scanner],
-        x: Tensor,
-        states: Sequence[State | None] | None = None,
+        self, scanners: list[Scanner], x: Tensor, states: Sequence[State | None] | None = None
     ) -> tuple[Tensor, list[State]]:
         if x.ndim != 5 or x.shape[2] != self.in_channels:
             axes = "(B, T" if self.batch_first else "(T, B"
@@ -166,23 +154,21 @@ class ConvLSTM(nn.Module):
 
         last_states: list[State] = []
 
-        def scan(cell: int, frames: Tensor) -> Tensor:
-            self.cells[cell].check(frames[0], states[cell])
-            if has_hooks(self.cells[cell]):
-                outputs, state = repeat(
-                    self.cells[cell], frames, states[cell], recompute=self.recompute
-                )
-            else:
-                outputs, state = scanners[cell](frames, states[cell])
+        def scan(frames: Tensor) -> Tensor:
+            """Read the frames with the next cell."""
+            n = len(last_states)
+            cell, read, state = self.cells[n], scanners[n], states[n]
+            cell.check(frames[0], state)
+            if has_hooks(cell):
+                read = partial(repeat, cell, recompute=self.recompute)
+            outputs, state = read(frames, state)
             last_states.append(state)
             return outputs
 
-        directions = 2 if self.bidirectional else 1
         for layer in range(self.num_layers):
-            first = layer * directions
-            outputs = scan(first, frames)
+            outputs = scan(frames)
             if self.bidirectional:
-                backward = scan(first + 1, frames.flip(0))
+                backward = scan(frames.flip(0))
                 outputs = torch.cat((outputs, backward.flip(0)), 2)
             if self.residual and layer > 0:
                 outputs = outputs + frames
@@ -193,18 +179,7 @@ class ConvLSTM(nn.Module):
 
     def extra_repr(self) -> str:
         """Name the sizes, and every option that is not as it is by default."""
-        options = {
-            "num_layers": (self.num_layers, 1),
-            "bias": (self.bias, True),
-            "batch_first": (self.batch_first, True),
-            "bidirectional": (self.bidirectional, False),
-            "dropout": (self.dropout, 0.0),
-            "peephole": (self.peephole, False),
-            "forget_bias": (self.forget_bias, None),
-            "residual": (self.residual, False),
-            "recompute": (self.recompute, False),
-        }
-        return describe((self.in_channels, self.hidden_channels, self.kernel_size), options)
+        return describe(ConvLSTM, vars(self))
 
 
 def _per_layer(name: str, value: int | Sequence[int], num_layers: int) -> list[int]:

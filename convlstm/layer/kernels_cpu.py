@@ -22,14 +22,11 @@ _LANES = 16  # side of the identity matrix in tanh
 
 def is_supported(dtype: torch.dtype) -> bool:
     """Whether these kernels are there, and compute in this type."""
-    return (
-        _FOUND
-        and torch._C._get_mkldnn_enabled()
-        and (
-            dtype == torch.float32
-            or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        )
-    )
+    if not (_FOUND and torch._C._get_mkldnn_enabled()):
+        return False
+    if dtype == torch.bfloat16:
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return dtype == torch.float32
 
 
 def empty_frames(n: int, B: int, C: int, H: int, W: int, dtype: torch.dtype) -> Tensor:

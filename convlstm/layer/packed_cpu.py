@@ -6,12 +6,16 @@ the convolutions of a small frame, and one gradient for each frame more than one
 Axes: B batch, C channels, H height (px), W width (px).
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
-from convlstm.layer.kernels_cpu import Convolution
+from convlstm.layer.kernels_cpu import Convolution, identity
 
 # Bytes of gate gradients that are turned into weight gradients at once. One convolution over many
 # small frames is up to 1.5 times as fast as one for each; over more than a cache holds it is not.
@@ -25,15 +29,18 @@ class Packed(NamedTuple):
     from_h: Convolution
     bias: Tensor | None  # (4C,)
     peephole: Tensor | None  # (3, C, 1, 1)
+    identity: Tensor  # for `tanh`
 
-
-class _Pending(NamedTuple):
-    """What the weight gradients of some frames are made of, each (n, C or in or 4C, H, W)."""
-
-    packed: Packed
-    d_gates: Tensor
-    x: Tensor
-    h: Tensor | None  # before each frame; None where there was none
+    @classmethod
+    def made(
+        cls, dtype: torch.dtype, B: int, H: int, W: int, weights: Sequence[Tensor | None]
+    ) -> "Packed":
+        """Make weights, as in `recurrence.Weights`, ready for frames of a type and shape."""
+        gates, bias, peephole = (None if w is None else w.detach().to(dtype) for w in weights)
+        in_channels = gates.shape[1] - len(gates) // 4
+        from_x = Convolution(gates[:, :in_channels], B, H, W)
+        from_h = Convolution(gates[:, in_channels:], B, H, W)
+        return cls(from_x, from_h, bias, peephole, identity(dtype))
 
 
 class WeightGradients:
@@ -43,9 +50,10 @@ class WeightGradients:
         weights: gates, bias and peephole, as in `recurrence.Weights`.
     """
 
-    def __init__(self, weights: tuple[Tensor, Tensor | None, Tensor | None]) -> None:
-        self._pending: list[_Pending] = []
-        self._totals = [  # of gates, bias, peephole
+    def __init__(self, weights: Sequence[Tensor | None]) -> None:
+        self._pending: list[tuple[Packed, Tensor, Tensor, Tensor | None]] = []  # as `add` is given
+        self._weights = weights
+        self._totals = [
             None if w is None else torch.zeros_like(w, dtype=torch.float32) for w in weights
         ]
 
@@ -59,11 +67,11 @@ class WeightGradients:
             x: the frames, (n, in, H, W).
             h: the outputs before them, (n, C, H, W), or None for zeros.
         """
-        for entry in self._pending[:1]:
-            if entry.packed is not packed or (entry.h is None) != (h is None):
+        for other, _, _, other_h in self._pending[:1]:
+            if other is not packed or (other_h is None) != (h is None):
                 self._add_up()
-        self._pending.append(_Pending(packed, d_gates, x, h))
-        if sum(entry.d_gates.nbytes for entry in self._pending) >= TOGETHER:
+        self._pending.append((packed, d_gates, x, h))
+        if sum(d_gates.nbytes for _, d_gates, _, _ in self._pending) >= TOGETHER:
             self._add_up()
 
     def add_peephole(self, gradient: Tensor) -> None:
@@ -71,118 +79,35 @@ class WeightGradients:
         self._totals[2].add_(gradient)
 
     def totals(self) -> list[Tensor | None]:
-        """Return the gradients of gates, bias and peephole, in float32."""
+        """Return the gradients of gates, bias and peephole, in the weights' types."""
         self._add_up()
-        return self._totals
+        pairs = zip(self._totals, self._weights, strict=True)
+        return [None if total is None else total.to(weight.dtype) for total, weight in pairs]
 
     def _add_up(self) -> None:
         if not self._pending:
             return
-        entries, self._pending = self._pending, []
-        d_gates = _joined([entry.d_gates for entry in entries])
-        packed, (d_weight, d_bias, _) = entries[0].packed, self._totals
-        x = _joined([entry.x for entry in entries])
-        gradient, bias_gradient = packed.from_x.weight_gradient(
-            d_gates, x, wants_bias=d_bias is not None
-        )
-        d_weight[:, : x.shape[1]] += gradient
+        (packed, *_), d_gates, x, h = zip(*self._pending, strict=True)
+        self._pending = []
+        d_gates, x = _joined(d_gates), _joined(x)
+        d_weight, d_bias, _ = self._totals
+        found, found_bias = packed.from_x.weight_gradient(d_gates, x, wants_bias=d_bias is not None)
+        d_weight[:, : x.shape[1]] += found
         if d_bias is not None:
-            d_bias += bias_gradient
-        if entries[0].h is not None:
-            h = _joined([entry.h for entry in entries])
-            d_weight[:, x.shape[1] :] += packed.from_h.weight_gradient(d_gates, h)[0]
+            d_bias += found_bias
+        if h[0] is not None:
+            d_weight[:, x.shape[1] :] += packed.from_h.weight_gradient(d_gates, _joined(h))[0]
 
 
-class Passes:
-    """The sums of every backward pass that is under way, apart.
-
-    One may begin inside another (`torch.utils.checkpoint` with reentry), and one that failed must
-    leave nothing to the next.
-
-    Args:
-        weights: gates, bias and peephole, as in `recurrence.Weights`.
-    """
-
-    def __init__(self, weights: tuple[Tensor, Tensor | None, Tensor | None]) -> None:
-        self._weights = weights
-        self._sums: dict[int, WeightGradients] = {}
-
-    def running(self) -> WeightGradients:
-        """Return the sums of the pass that asks, at first zeros."""
-        number = torch._C._current_graph_task_id()
-        if number not in self._sums:
-            self._sums[number] = WeightGradients(self._weights)
-        return self._sums[number]
-
-    def take(self) -> list[Tensor | None]:
-        """Return the gradients that this pass has added up, and forget them."""
-        totals = self.running().totals()
-        del self._sums[torch._C._current_graph_task_id()]
-        return totals
+def _joined(frames: Sequence[Tensor]) -> Tensor:
+    return frames[0] if len(frames) == 1 else torch.cat(frames)
 
 
-class PackedWeights:
-    """Weights that several scans share.
+class Token(torch.autograd.Function):
+    """What ties scans, in the graph, to the weights that they share: made of those weights.
 
-    Args:
-        gates: as in `recurrence.Weights`.
-        bias: likewise.
-        peephole: likewise.
-
-    Attributes:
-        passes: where the scans add to the weights' gradients.
-    """
-
-    def __init__(self, gates: Tensor, bias: Tensor | None, peephole: Tensor | None) -> None:
-        self._weights = gates, bias, peephole
-        self.passes = Passes(self._weights)
-        self._packed: dict[tuple, Packed] = {}
-        self._token: Tensor | None = None
-
-    @property
-    def token(self) -> Tensor | None:
-        """What ties a scan to these weights in the graph: asked for its gradient, it gives theirs.
-
-        None while no gradients are recorded.
-        """
-        if not torch.is_grad_enabled():
-            return None
-        if self._token is None:
-            self._token = _Token.apply(self.passes, *self._weights)
-        return self._token
-
-    def packed(self, dtype: torch.dtype, B: int, H: int, W: int) -> Packed:
-        """Return the weights for frames of a type and shape."""
-        key = dtype, B, H, W
-        if key not in self._packed:
-            self._packed[key] = pack(*self._weights, dtype, B, H, W)
-        return self._packed[key]
-
-
-def pack(
-    gates: Tensor,
-    bias: Tensor | None,
-    peephole: Tensor | None,
-    dtype: torch.dtype,
-    B: int,
-    H: int,
-    W: int,
-) -> Packed:
-    """Make weights, as in `recurrence.Weights`, ready for frames of a type and shape."""
-    gates, bias, peephole = (
-        None if w is None else w.detach().to(dtype) for w in (gates, bias, peephole)
-    )
-    in_channels = gates.shape[1] - len(gates) // 4
-    return Packed(
-        Convolution(gates[:, :in_channels], B, H, W),
-        Convolution(gates[:, in_channels:], B, H, W),
-        bias,
-        peephole,
-    )
-
-
-class _Token(torch.autograd.Function):
-    """Nothing in itself; its backward pass runs after those of all scans that were given it.
+    Nothing in itself; its backward pass runs after those of all scans that were given it, and
+    returns the gradients that they have added to its `running` sums.
 
     It saves nothing, so that whoever acts on saved tensors, as `torch.utils.checkpoint` does, finds
     the same ones whether a scan is the first to ask for the token or not. The scans save the
@@ -190,21 +115,21 @@ class _Token(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx, passes: Passes, *weights: Tensor | None
-    ) -> Tensor:
-        ctx.passes = passes  # and not what holds the token, or each would keep the other alive
-        ctx.dtypes = [None if w is None else w.dtype for w in weights]
+    def forward(ctx: FunctionCtx, *weights: Tensor | None) -> Tensor:
+        """Make the token."""
+        # By the number of the backward pass: one may begin inside another (`torch.utils.checkpoint`
+        # with reentry), and one that failed must leave nothing to the next.
+        ctx.sums = defaultdict(partial(WeightGradients, weights))
         return torch.empty((), device="cpu")
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, _: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients that the scans have added."""
-        return None, *(
-            None if dtype is None else gradient.to(dtype)
-            for dtype, gradient in zip(ctx.dtypes, ctx.passes.take(), strict=True)
-        )
+    def backward(ctx: FunctionCtx, _: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients that the scans have added in this pass, and forget them."""
+        totals = running(ctx).totals()
+        del ctx.sums[torch._C._current_graph_task_id()]
+        return tuple(totals)
 
 
-def _joined(frames: list[Tensor]) -> Tensor:
-    return frames[0] if len(frames) == 1 else torch.cat(frames)
+def running(token: FunctionCtx) -> WeightGradients:
+    """Return a token's sums in the backward pass that asks, at first zeros."""
+    return token.sums[torch._C._current_graph_task_id()]

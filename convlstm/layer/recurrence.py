@@ -1,7 +1,8 @@
 """The recurrence itself, as functions of tensors: one step, and a scan over a sequence.
 
-`step` says what a ConvLSTM computes, `reference_scan` repeats it, and a `Scanner` takes the fastest
-way to the same numbers. Axes: T time (frames), B batch, C channels, H height (px), W width (px).
+`step` says what a ConvLSTM computes, `reference_scan` repeats it, and a `scan_cpu.Scanner` takes
+the fastest way to the same numbers. Axes: T time (frames), B batch, C channels, H height (px), W
+width (px).
 """
 
 from collections.abc import Callable
@@ -12,9 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-
-from convlstm.layer import scan_cpu
-from convlstm.layer.packed_cpu import PackedWeights
 
 State = tuple[Tensor, Tensor]
 
@@ -62,16 +60,12 @@ def step(x: Tensor, state: State | None, weights: Weights) -> State:
 
 
 def repeat(
-    advance: Callable[[Tensor, State | None], State],
-    x: Tensor,
-    state: State | None,
-    *,
-    recompute: bool = False,
+    advance: Callable[..., State], x: Tensor, state: State | None, *, recompute: bool = False
 ) -> tuple[Tensor, State]:
     """Read a sequence of frames, one after the other.
 
     Args:
-        advance: reads one frame, (B, in, H, W), and returns the next state.
+        advance: reads one frame, (B, in, H, W), after a state, and returns the next state.
         x: frames, (T, B, in, H, W), T of 1 or more.
         state: (h, c), each (B, C, H, W); None means zeros.
         recompute: whether the backward pass computes each step again instead of keeping it.
@@ -109,7 +103,7 @@ def computed_in(x: Tensor, state: State | None, weights: Weights) -> torch.dtype
         casts = is_cast and tensor.is_floating_point() and tensor.dtype != torch.float64
         return torch.get_autocast_dtype(device) if casts else tensor.dtype
 
-    h, c = (None, None) if state is None else state
+    h, c = state or (None, None)
     for name, tensor in zip(("h", "c", *Weights._fields), (h, c, *weights), strict=True):
         if tensor is not None and of(tensor) != of(x):
             raise ValueError(
@@ -134,46 +128,3 @@ def in_one_type(
     if state is not None:
         state = state[0].to(dtype), state[1].to(dtype)
     return x.to(dtype), state, Weights(*(None if w is None else w.to(dtype) for w in weights))
-
-
-class Scanner:
-    """What `reference_scan` does, in the fastest way there is for these tensors.
-
-    It may be called several times, with one backward pass through all the calls: a rollout calls
-    frame by frame, and what can be shared between its calls is.
-
-    Args:
-        weights: the cell's; not to be changed before the backward pass.
-        recompute: whether the backward pass computes the gates again: two tensors are kept of a
-            frame instead of seven, for a third more time.
-    """
-
-    def __init__(self, weights: Weights, *, recompute: bool = False) -> None:
-        self._weights, self._recompute = weights, recompute
-        self._shared: PackedWeights | None = None
-
-    def __call__(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
-        """Read frames as `reference_scan` does, in one type.
-
-        Raises:
-            ValueError: as in `computed_in`.
-        """
-        dtype = computed_in(x, state, self._weights)
-        h, c = (None, None) if state is None else state
-        if not scan_cpu.is_supported(dtype, x, h, c, *self._weights):
-            x, state, weights = in_one_type(x, state, self._weights)
-            return reference_scan(x, state, weights, recompute=self._recompute)
-        if self._shared is None:
-            self._shared = PackedWeights(*self._weights)
-        shared = self._shared
-        outputs, c = scan_cpu.Scan.apply(
-            _again, dtype, self._recompute, shared, shared.token, x, h, c, *self._weights
-        )
-        return outputs, (outputs[-1], c)
-
-
-def _again(x: Tensor, h: Tensor | None, c: Tensor | None, *weights: Tensor | None) -> State:
-    """Repeat a scan by the reference, for whoever differentiates a gradient."""
-    state = None if h is None else (h, c)
-    outputs, (_, c) = reference_scan(x, state, Weights(*weights))
-    return outputs, c

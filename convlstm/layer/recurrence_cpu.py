@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from convlstm.layer.kernels_cpu import channels_last, empty_frames, identity, tanh
+from convlstm.layer.kernels_cpu import channels_last, empty_frames, tanh
 from convlstm.layer.packed_cpu import TOGETHER, Packed, WeightGradients
 
 
@@ -59,14 +59,13 @@ def read_frames(inputs: Inputs, packed: Packed, *, keeps_cells: bool, keeps_step
     C = packed.from_h.weight.shape[1]
     outputs = empty_frames(T, B, C, H, W, x.dtype)
     (unused,) = empty_frames(1, B, C, H, W, x.dtype)
-    unchanging = identity(x.dtype)
     cells, steps = [], []
     for t in range(T):
         if t == 0 or keeps_steps:
             gates = empty_frames(3, B, C, H, W, x.dtype)
         if t == 0 or keeps_cells:
             (new_c,) = empty_frames(1, B, C, H, W, x.dtype)
-        step = _advance(x[t], h, c, packed, gates, unused, new_c, outputs[t], unchanging)
+        step = _advance(x[t], h, c, packed, (gates, unused, new_c, outputs[t]))
         h, c = outputs[t], new_c
         if keeps_steps:
             steps.append(step)
@@ -76,18 +75,11 @@ def read_frames(inputs: Inputs, packed: Packed, *, keeps_cells: bool, keeps_step
 
 
 def _advance(
-    frame: Tensor,
-    h: Tensor | None,
-    c: Tensor | None,
-    packed: Packed,
-    gates: Tensor,
-    unused: Tensor,
-    new_c: Tensor,
-    new_h: Tensor,
-    unchanging: Tensor,
+    frame: Tensor, h: Tensor | None, c: Tensor | None, packed: Packed, into: tuple[Tensor, ...]
 ) -> Step:
-    """Read one frame; gates (3, B, C, H, W), new_c and new_h are filled, unused written over."""
-    from_x, from_h, bias, peephole = packed
+    """Read one frame, and write into gates (3, B, C, H, W), unused, c and h (B, C, H, W)."""
+    gates, unused, new_c, new_h = into
+    from_x, from_h, bias, peephole, identity = packed
     if h is None:
         values = from_x(frame, bias)
     else:
@@ -99,7 +91,7 @@ def _advance(
     if peephole is not None and c is not None:
         i.addcmul_(peephole[0], c)
         f.addcmul_(peephole[1], c)
-    g = tanh(unused, unchanging)
+    g = tanh(unused, identity)
     torch.mul(i.sigmoid_(), g, out=unused)
     if c is None:
         new_c.copy_(unused)
@@ -107,7 +99,7 @@ def _advance(
         torch.mul(f.sigmoid_(), c, out=new_c).add_(unused)
     if peephole is not None:
         o.addcmul_(peephole[2], new_c)
-    tanh_c = tanh(new_c, unchanging)
+    tanh_c = tanh(new_c, identity)
     torch.mul(o.sigmoid_(), tanh_c, out=new_h)
     return Step(gates, g, tanh_c)
 
@@ -125,21 +117,17 @@ def go_back(
     outputs, cells, steps = read
     T, B, C, H, W = outputs.shape
     x, first_h, first_c = inputs
-    from_x, from_h, _, peephole = packed
+    from_x, from_h, _, peephole, _ = packed
     together = min(T, max(1, TOGETHER // (4 * outputs[0].nbytes)))  # frames
     d_i, d_f, d_g, d_o, new, through_c, product = empty_frames(7, B, C, H, W, x.dtype).unbind()
     if not steps:
-        again = empty_frames(6, B, C, H, W, x.dtype)  # gates, c and h, computed again
-        unchanging = identity(x.dtype)
+        again = empty_frames(6, B, C, H, W, x.dtype)
+        again = again[:3], *again[3:].unbind()  # gates, unused, c and h, computed again
     d_h = None
     d_c = through_c.zero_() if d_c is None else through_c.copy_(d_c)
     for t in reversed(range(T)):
         before, h = (cells[t - 1], outputs[t - 1]) if t else (first_c, first_h)
-        gates, g, tanh_c = (
-            steps[t]
-            if steps
-            else _advance(x[t], h, before, packed, again[:3], *again[3:].unbind(), unchanging)
-        )
+        gates, g, tanh_c = steps[t] if steps else _advance(x[t], h, before, packed, again)
         i, f, o = gates.unbind()
         d_h = d_outputs[t] if d_h is None else d_h.add_(d_outputs[t])
         _sigmoid_backward(torch.mul(d_h, tanh_c, out=product), o, grad_input=d_o)

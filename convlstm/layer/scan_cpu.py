@@ -1,9 +1,7 @@
-"""The scan on a CPU as one node of autograd's graph, and when it may be taken.
+"""The scan on a CPU as one node of autograd's graph, and the `Scanner` that takes it where it may.
 
 Axes: T time (frames), B batch, C channels, H height (px), W width (px).
 """
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +9,52 @@ from torch.autograd import forward_ad
 from torch.autograd.function import FunctionCtx
 
 from convlstm.layer import kernels_cpu
-from convlstm.layer.kernels_cpu import channels_last, empty_frames
-from convlstm.layer.packed_cpu import PackedWeights, pack
+from convlstm.layer.kernels_cpu import channels_last
+from convlstm.layer.packed_cpu import Packed, Token, running
+from convlstm.layer.recurrence import State, Weights, computed_in, in_one_type, reference_scan
 from convlstm.layer.recurrence_cpu import Inputs, Read, Step, go_back, read_frames
 
-Gradients = tuple[Tensor | None, ...]
+Tensors = tuple[Tensor | None, ...]
+
+
+class Scanner:
+    """What `reference_scan` does, in the fastest way there is for these tensors.
+
+    It may be called several times, with one backward pass through all the calls: a rollout calls
+    frame by frame, and what can be shared between its calls is.
+
+    Args:
+        weights: the cell's; not to be changed before the backward pass.
+        recompute: whether the backward pass computes the gates again: two tensors are kept of a
+            frame instead of seven, for a third more time.
+    """
+
+    def __init__(self, weights: Weights, *, recompute: bool = False) -> None:
+        self._weights, self._recompute = weights, recompute
+        self._packed: dict[tuple, Packed] = {}  # by type and shape of the frames
+        self._token: Tensor | None = None
+
+    def __call__(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """Read frames as `reference_scan` does, in one type.
+
+        Raises:
+            ValueError: as in `computed_in`.
+        """
+        dtype = computed_in(x, state, self._weights)
+        h, c = state or (None, None)
+        if not is_supported(dtype, x, h, c, *self._weights):
+            x, state, weights = in_one_type(x, state, self._weights)
+            return reference_scan(x, state, weights, recompute=self._recompute)
+        records = torch.is_grad_enabled()
+        if records and self._token is None:
+            self._token = Token.apply(*self._weights)
+        key = dtype, x.shape[1], *x.shape[3:]
+        if key not in self._packed:
+            self._packed[key] = Packed.made(*key, self._weights)
+        token, packed = self._token if records else None, self._packed[key]
+        tensors = x, h, c, *self._weights
+        outputs, c = Scan.apply(dtype, self._recompute, packed, token, *tensors)
+        return outputs, (outputs[-1], c)
 
 
 def is_supported(dtype: torch.dtype, x: Tensor, *others: Tensor | None) -> bool:
@@ -39,12 +78,11 @@ def is_supported(dtype: torch.dtype, x: Tensor, *others: Tensor | None) -> bool:
 class Scan(torch.autograd.Function):
     """Reads a sequence.
 
-    From (again, dtype, recompute, shared, token, x, h, c, gates, bias, peephole) to (outputs, c):
-    `again` is the same function by differentiable operations, for gradients of gradients; dtype is
+    From (dtype, recompute, packed, token, x, h, c, gates, bias, peephole) to (outputs, c): dtype is
     what to compute in; with recompute the backward pass computes each frame's gates again instead
-    of keeping them all; shared holds the weights and gathers their gradients, and token is its
-    token. x is (T, B, in, H, W); h and c are (B, C, H, W), or both None; the weights are as in
-    `recurrence.Weights`. outputs are (T, B, C, H, W).
+    of keeping them all; packed are the weights made ready, and token gathers their gradients, or is
+    None where none are recorded. x is (T, B, in, H, W); h and c are (B, C, H, W), or both None; the
+    weights are as in `recurrence.Weights`. outputs are (T, B, C, H, W).
 
     What a backward pass needs is saved as autograd's own functions save it: freed by the pass, seen
     by hooks on saved tensors, and an error if changed in between.
@@ -53,41 +91,38 @@ class Scan(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: FunctionCtx,
-        again: Callable,
         dtype: torch.dtype,
         recompute: bool,
-        shared: PackedWeights,
-        token: Tensor | None,
+        packed: Packed,
+        _: Tensor | None,
         *tensors: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Read the frames."""
         keeps = any(ctx.needs_input_grad)
         inputs = Inputs.made(dtype, *tensors[:3])
-        _, B, _, H, W = inputs.x.shape
-        packed = shared.packed(dtype, B, H, W)
         read = read_frames(inputs, packed, keeps_cells=keeps, keeps_steps=keeps and not recompute)
         if keeps:
-            ctx.again, ctx.dtype, ctx.passes, ctx.packed = again, dtype, shared.passes, packed
+            ctx.dtype, ctx.packed = dtype, packed
             ctx.set_materialize_grads(False)
             kept = (*read.cells, *(tensor for step in read.steps for tensor in step))
             ctx.save_for_backward(*tensors, read.outputs, *kept)
         return read.outputs, read.cells[-1].clone()  # the backward pass needs it as it is
 
     @staticmethod
-    def backward(ctx: FunctionCtx, d_outputs: Tensor | None, d_c: Tensor | None) -> Gradients:
+    def backward(ctx: FunctionCtx, d_outputs: Tensor | None, d_c: Tensor | None) -> Tensors:
         """Go back through the frames."""
         if d_outputs is None and d_c is None:  # whoever read the results passed nothing back
-            return (None,) * 11
+            return (None,) * 10
         tensors, read = _unpacked(ctx.saved_tensors)
         is_batched = any(map(_is_batched, (d_outputs, d_c)))
         if torch.is_grad_enabled() or is_batched:  # the caller differentiates this again, or vmaps
-            found = _differentiable(ctx.again, ctx.dtype, tensors, d_outputs, d_c)
-            return None, None, None, None, None, *found
+            found = _differentiable(ctx.dtype, tensors, (d_outputs, d_c))
+            return None, None, None, None, *found
         token = ctx.next_functions[0][0]  # None where no weight has a gradient
         wants_weights = token is not None and torch._C._will_engine_execute_node(token)
         inputs = Inputs.made(ctx.dtype, *tensors[:3])
-        T, B, in_channels, H, W = inputs.x.shape
-        packed = ctx.packed or pack(*tensors[3:], ctx.dtype, B, H, W)
+        _, B, _, H, W = inputs.x.shape
+        packed = ctx.packed or Packed.made(ctx.dtype, B, H, W, tensors[3:])
         # Like what is saved, the packed weights go with the first pass; a second, through a graph
         # that was kept, packs anew.
         ctx.packed = None
@@ -97,15 +132,15 @@ class Scan(torch.autograd.Function):
             read,
             torch.zeros_like(read.outputs) if d_outputs is None else channels_last(d_outputs),
             d_c,
-            empty_frames(T, B, in_channels, H, W, ctx.dtype) if ctx.needs_input_grad[5] else None,
-            ctx.passes.running() if wants_weights else None,
+            torch.empty_like(inputs.x) if ctx.needs_input_grad[4] else None,
+            running(token) if wants_weights else None,
         )
         d_token = read.outputs.new_zeros((), dtype=torch.float32) if wants_weights else None
         d_inputs = (
             None if gradient is None or tensor is None else gradient.to(tensor.dtype)
             for gradient, tensor in zip(found, tensors[:3], strict=True)
         )
-        return None, None, None, None, d_token, *d_inputs, None, None, None
+        return None, None, None, d_token, *d_inputs, None, None, None
 
 
 def _is_batched(tensor: Tensor | None) -> bool:
@@ -114,7 +149,7 @@ def _is_batched(tensor: Tensor | None) -> bool:
     return tensor is not None and any(is_kind(tensor) for is_kind in is_one)
 
 
-def _unpacked(saved: tuple[Tensor | None, ...]) -> tuple[tuple[Tensor | None, ...], Read]:
+def _unpacked(saved: Tensors) -> tuple[Tensors, Read]:
     """Return what was given to a scan (x, h, c and the weights), and what it has kept."""
     # Hooks on saved tensors give back the numbers, but not always the strides.
     tensors, (outputs, *kept) = saved[:6], map(channels_last, saved[6:])
@@ -123,24 +158,17 @@ def _unpacked(saved: tuple[Tensor | None, ...]) -> tuple[tuple[Tensor | None, ..
     return tensors, Read(outputs, cells, steps)
 
 
-def _differentiable(
-    again: Callable,
-    dtype: torch.dtype,
-    tensors: tuple[Tensor | None, ...],
-    d_outputs: Tensor | None,
-    d_c: Tensor | None,
-) -> list[Tensor | None]:
-    """Return the gradients as `backward` does, by operations that can be differentiated."""
+def _differentiable(dtype: torch.dtype, tensors: Tensors, d_results: Tensors) -> Tensors:
+    """Return the gradients of the tensors as `backward` does, by differentiable operations."""
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad(), torch.autocast("cpu", enabled=False):
         # Aliases: a state from an earlier scan has a graph of its own, not to be walked here.
         tensors = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
         given = [tensor for tensor in tensors if tensor is not None and tensor.requires_grad]
-        results = again(*(None if tensor is None else tensor.to(dtype) for tensor in tensors))
-        gradients = (d_outputs, d_c)
-        pairs = [pair for pair in zip(results, gradients, strict=True) if pair[1] is not None]
-        ends, weights = zip(*pairs, strict=True)
-        found = iter(
-            torch.autograd.grad(ends, given, weights, create_graph=create_graph, allow_unused=True)
-        )
-    return [next(found) if t is not None and t.requires_grad else None for t in tensors]
+        x, h, c, *weights = (None if t is None else t.to(dtype) for t in tensors)
+        outputs, (_, c) = reference_scan(x, None if h is None else (h, c), Weights(*weights))
+        pairs = zip((outputs, c), d_results, strict=True)
+        ends, d_ends = zip(*((end, d) for end, d in pairs if d is not None), strict=True)
+        options = {"create_graph": create_graph, "allow_unused": True}
+        found = iter(torch.autograd.grad(ends, given, d_ends, **options))
+    return tuple(next(found) if t is not None and t.requires_grad else None for t in tensors)

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from convlstm.layer import kernels_cpu, recurrence_cpu, scan_cpu
-from convlstm.layer.recurrence import Scanner, Weights, reference_scan
+from convlstm.layer.recurrence import Weights, reference_scan
+from convlstm.layer.scan_cpu import Scanner
 
 # T, B, in, C, H, kernel, first state, bias, peephole. W is H + 1.
 CASES = [
@@ -328,7 +329,7 @@ def test_a_finished_rollout_s_weights_are_freed_at_once():
     weights[0].requires_grad_()
     scanner = Scanner(Weights(*weights))
     scanner(x, None)[0].sum().backward()
-    packed = weakref.ref(scanner._shared)
+    packed = weakref.ref(next(iter(scanner._packed.values())).from_x)
     gc.disable()
     try:
         del scanner
