@@ -100,7 +100,7 @@ def checkpoint_bytes(trainer: Trainer) -> bytes:
     if trainer.averaged:
         tensors |= _named("averaged", trainer.judged.state_dict())
     tensors |= _named("optimizer", trainer.optimizer.state())
-    tensors["generator"] = trainer.generator.get_state()
+    tensors["generator"] = trainer.generator_state
     tensors |= history_tables(trainer.records, trainer.config.scene)
     progress = {
         "ended": trainer.ended,

@@ -76,6 +76,7 @@ class Trainer:
         self.optimizer = Optimizer(config.optimizer, self.network, config.weight_decay)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "float16")
         self.generator = torch.Generator(self.device).manual_seed(config.seed + DATA_STREAM)
+        self._before_step: Tensor | None = None  # its state, while a step is under way
         self.averaged = self._averaged() if config.ema else None
         self.progress = 0.0
         self.records: list[StepRecord] = []
@@ -123,6 +124,11 @@ class Trainer:
         sequences = self.step * self.config.batch_size
         this = PastTraining(self.step, sequences, self.seconds, self.device.type)
         return (*self.earlier, this)
+
+    @property
+    def generator_state(self) -> Tensor:
+        """The generator's state after the last whole step; with it a step under way begins anew."""
+        return self.generator.get_state() if self._before_step is None else self._before_step
 
     @property
     def judged(self) -> Network:
@@ -187,13 +193,14 @@ class Trainer:
         return bool(flags.item())
 
     def _train_step(self) -> Iterator[None]:
-        config, before = self.config, self.generator.get_state()
+        config, self._before_step = self.config, self.generator.get_state()
         clock = Clock(self.seconds)
         horizon = config.horizon_at(self.progress)
         try:
             loss, mse = yield from self._gradients(horizon, clock)
         except BaseException:  # closed or broken off in mid-step: the same sequences come again
-            self.generator.set_state(before)
+            self.generator.set_state(self._before_step)
+            self._before_step = None
             self.network.zero_grad()
             raise
         rate = self._learning_rate()
@@ -212,6 +219,7 @@ class Trainer:
             )
         )
         self.progress = self._progress_now()
+        self._before_step = None
 
     def _gradients(self, horizon: int, clock: Clock) -> Generator[None, None, tuple[float, float]]:
         """Find the gradients of a step; return its loss and its mean squared error."""
