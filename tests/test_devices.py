@@ -1,7 +1,11 @@
+import time
+from pathlib import Path
+
 import pytest
 import torch
 
-from convlstm.devices import pick_device, resolve_precision
+from convlstm import devices
+from convlstm.devices import Threads, pick_device, resolve_precision
 
 
 def test_auto_takes_a_gpu_where_there_is_one(monkeypatch):
@@ -33,3 +37,46 @@ def test_a_precision_is_resolved_for_the_device():
         assert resolve_precision(precision, cpu) == precision
     assert resolve_precision("auto", cpu) in ("float32", "bfloat16")
     assert resolve_precision("auto", torch.device("meta")) == "float32"
+
+
+@pytest.fixture
+def four_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_threads_are_as_many_as_cores_that_nobody_else_uses(four_threads, monkeypatch):
+    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda pid: set(range(4)), raising=False)
+    used = [0.0, 0.0]  # s, of all programs together and of this process
+    threads, now = Threads(lambda: tuple(used)), time.monotonic() + 100
+    threads.adapt(now)
+
+    def after(seconds: float, own: float, others: float) -> int:
+        nonlocal now
+        now += seconds
+        used[:] = used[0] + seconds * (own + others), used[1] + seconds * own
+        return threads.adapt(now)
+
+    assert after(1, own=4, others=0) == 4
+    assert after(1, own=3.5, others=0.5) == 4  # the page, or a player of music
+    assert after(1, own=3, others=1) == 3
+    assert after(0.5, own=1, others=3) == 3  # it looks once a second
+    assert after(0.5, own=1, others=3) == 1
+    assert after(1, own=0, others=4) == 1  # never none
+    assert after(1, own=1, others=0.3) == 4
+    assert after(1, own=1, others=1.4) == 3
+    assert after(1, own=1, others=1.2) == 3
+
+
+def test_threads_stay_where_nobody_says_what_others_use(four_threads):
+    threads = Threads(lambda: None)
+    assert threads.adapt(time.monotonic() + 100) == 4
+
+
+def test_what_is_used_is_read_from_this_system():
+    if not Path("/proc/stat").exists():
+        pytest.skip("only on Linux")
+    everybody, own = devices._used_seconds()
+    assert everybody > own > 0

@@ -36,6 +36,7 @@ from convlstm.commands.terminal import (
     record_data,
     score_table,
 )
+from convlstm.devices import Threads
 from convlstm.files.checkpoint import (
     read_checkpoint,
     resume,
@@ -128,9 +129,10 @@ def _pull(
     total = 1000  # the bar counts thousandths: a run may be bound by steps or by time
     # Where JSON lines come to the same terminal, the bar would stand between them.
     hidden = (flags.json and sys.stdout.isatty()) or trainer.rank > 0
-    pieces = trainer.pieces()
+    pieces, threads = trainer.pieces(), Threads()
     with contextlib.closing(pieces), contextlib.closing(ProgressBar(total, hidden=hidden)) as bar:
         for record in pieces:
+            threads.adapt()
             if record is not None and trainer.rank == 0:
                 if flags.json:
                     print_json(record_data(record))
