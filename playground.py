@@ -9,10 +9,12 @@ import socket
 import sys
 import threading
 import webbrowser
+from pathlib import Path
 
-from convlstm.devices import keep_freed_memory, pick_device
-from convlstm.server.budget import Limits
-from convlstm.server.scheduler import Scheduler
+from convlstm.server.limits import Limits
+from convlstm.server.pool import Pool
+
+_START_SECONDS = 120.0  # that a worker may take to be ready
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -22,7 +24,17 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     parser.add_argument("--host", default=host, help="address to serve (%(default)s)")
     parser.add_argument("--port", type=int, default=7860, help="port to serve (%(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (%(default)s)")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="auto, cpu, cuda or mps, or several GPUs, as in cuda:0,cuda:1 (%(default)s)",
+    )
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="FOLDER",
+        help="keep runs there, so that they go on after the server's end",
+    )
     parser.add_argument(
         "--open",
         action=argparse.BooleanOptionalAction,
@@ -55,20 +67,25 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"playground.py: {needs}", file=sys.stderr)
         return 2
     try:
-        device = pick_device(flags.device)
         _check_address(flags.host, flags.port)
     except (ValueError, OSError) as error:
         print(f"playground.py: {error}", file=sys.stderr)
         return 2
-    from convlstm.ui.page import LAUNCH_OPTIONS, build_page  # slow: after what may be refused
-
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
 
-    keep_freed_memory()
-    scheduler = Scheduler(device, Limits(active_runs=flags.max_runs))
-    page = build_page(scheduler)
+    pool = Pool(flags.device.split(","), Limits(active_runs=flags.max_runs), flags.keep)
+    try:
+        if flags.device not in ("auto", "cpu"):  # which may be refused, and then nothing is served
+            pool.wait_ready(_START_SECONDS)
+    except (ValueError, TimeoutError) as error:
+        print(f"playground.py: {error}", file=sys.stderr)
+        pool.close()
+        return 2
+    from convlstm.ui.page import LAUNCH_OPTIONS, build_page  # slow, while the workers start
+
+    page = build_page(pool)
     page.launch(
         server_name=flags.host,
         server_port=flags.port,
@@ -78,12 +95,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     host = "localhost" if flags.host in ("0.0.0.0", "::") else flags.host
     url = f"http://{host}:{flags.port}"
-    print(f"ConvLSTM Playground on {url} ({device}). Ctrl-C ends it.", flush=True)
+    print(f"ConvLSTM Playground on {url}. Ctrl-C ends it.", flush=True)
     if flags.open:
         webbrowser.open(url)
     while not stopped.wait(0.5):  # with a timeout, or Windows never sees the signal
         pass
-    scheduler.close()
+    pool.close()
     sys.stdout.flush()
     # Pages hold streams open, for which a server that shuts down politely would wait.
     os._exit(0)
@@ -112,8 +129,7 @@ def _check_address(host: str, port: int) -> None:
 def _demo() -> object:
     from convlstm.ui.page import build_page
 
-    keep_freed_memory()
-    return build_page(Scheduler(pick_device("auto")))
+    return build_page(Pool())
 
 
 def __getattr__(name: str) -> object:

@@ -1,6 +1,19 @@
 """ConvLSTM Playground: a convolutional LSTM to see, to teach and to use."""
 
-from convlstm.files import load_checkpoint
-from convlstm.layer import ConvLSTM, ConvLSTMCell
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convlstm.files import load_checkpoint
+    from convlstm.layer import ConvLSTM, ConvLSTMCell
 
 __all__ = ["ConvLSTM", "ConvLSTMCell", "load_checkpoint"]
+
+_HOMES = {"ConvLSTM": "layer", "ConvLSTMCell": "layer", "load_checkpoint": "files"}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for, and torch with it: the page's process does without."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -44,8 +44,14 @@ def checked(part: str) -> Iterator[None]:
         raise damaged(f"{part} has another structure") from error
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a file in one step, as far as any reader can see.
+
+    Args:
+        path: the file.
+        data: its content.
+        durable: whether to wait until the disk has it, so that it outlives the machine's crash and
+            not the program's alone.
 
     Raises:
         CheckpointError: it could not be written.
@@ -56,7 +62,8 @@ def write_atomically(path: Path, data: bytes) -> None:
             with temporary.open("xb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:  # Ctrl-C too leaves nothing behind
             with contextlib.suppress(OSError, ValueError):

@@ -49,6 +49,15 @@ def check_sayable(config: TrainConfig) -> None:
             raise SettingError(name, settings[name], "not in a script")
 
 
+def has_script(config: TrainConfig) -> bool:
+    """Whether a run can be had as a script."""
+    try:
+        check_sayable(config)
+    except SettingError:
+        return False
+    return True
+
+
 def training_script(config: TrainConfig) -> str:
     """Write a PyTorch script that trains the same network on the same data, without this project.
 

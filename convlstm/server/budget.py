@@ -4,43 +4,15 @@ import bisect
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from convlstm.checks import SettingError
+from convlstm.server.limits import Limits
 from convlstm.settings import configure, settings_of
 from convlstm.training.config import TrainConfig
 from convlstm.training.costs import Cost, estimate
 
-
-@dataclass(frozen=True)
-class Limits:
-    """What one server takes on.
-
-    Attributes:
-        active_runs: runs that train at the same time; further ones wait in line.
-        kept_runs: runs kept in memory, training or not; about 8 MiB each at 64 px, of
-            digits 20 MiB and five times the weights.
-        piece_seconds: the longest uninterruptible piece of work, s; Stop waits for it.
-        run_seconds: estimated computing time of a run, s.
-        memory_mib: estimated memory of a run's training, MiB.
-        budget_seconds: computing time after which a run is paused for good, s.
-        unwatched_seconds: time without a viewer after which a run ends, s.
-        kept_seconds: time without a viewer after which a run is forgotten, s.
-    """
-
-    active_runs: int = 32
-    kept_runs: int = 128
-    piece_seconds: float = 0.5
-    run_seconds: float = 1800
-    memory_mib: float = 2048
-    budget_seconds: float = 3600
-    unwatched_seconds: float = 300
-    kept_seconds: float = 3600
-
-
 # Settings whose lower values are advised where a cost is over its limit.
 _ADVISED = {
-    "piece_seconds": ("canvas", "hidden_channels", "kernel_size"),
     "memory_mib": ("canvas", "hidden_channels", "batch_size"),
     "run_seconds": ("max_minutes", "epochs", "batches_per_epoch"),
 }

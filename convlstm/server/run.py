@@ -7,6 +7,7 @@ from typing import Literal
 
 from convlstm.scenes.drawing import Drawing
 from convlstm.server.view import StagePicture, View
+from convlstm.settings import configure
 from convlstm.training.config import TrainConfig
 from convlstm.training.trainer import Trainer
 
@@ -23,7 +24,7 @@ RunState = Literal[
     "failed",
 ]
 ACTIVE: tuple[RunState, ...] = ("waiting", "training")
-_OVER: tuple[RunState, ...] = ("stopped", "goal", "finished", "patience", "diverged", "failed")
+OVER: tuple[RunState, ...] = ("stopped", "goal", "finished", "patience", "diverged", "failed")
 
 _PICTURE_SECONDS = 0.25  # between two pictures of a run that trains, at least
 _PICTURE_SHARE = 20  # times what drawing one takes: viewers slow a training by a twentieth
@@ -44,13 +45,18 @@ class Run:
         place: place in line while waiting, from 1.
         sample: which of the view's sequences is shown, from 0.
         drawing: a viewer's own digit, shown instead of a sample, or None.
+        resumed: steps at which it went on after a worker had died.
+        snapshot: what its viewers are told, as of some version; or None before the first.
         picture: the latest picture, or None before the first.
         shipped: whether it shows a model that was trained before, untouched.
         chosen: whether its settings are somebody's choice, and not those of the page's first model.
+        told_at: when its last snapshot was made.
     """
 
-    def __init__(self, trainer: Trainer, *, shipped: bool = False) -> None:
-        self.id = secrets.token_urlsafe(16)
+    def __init__(
+        self, trainer: Trainer, *, shipped: bool = False, run_id: str | None = None
+    ) -> None:
+        self.id = run_id or secrets.token_urlsafe(16)
         self.sample = 0
         self.drawing: Drawing | None = None
         self.version = 0
@@ -60,20 +66,22 @@ class Run:
 
     def replace_trainer(self, trainer: Trainer, *, shipped: bool = False) -> None:
         """Begin anew with another trainer; viewers stay."""
-        self.steps_done = 0  # of the new trainer nothing may be read yet
+        self.snapshot: tuple[int, dict[str, object]] | None = None  # the old one is another's
         self.trainer, self.shipped, self.chosen = trainer, shipped, True
         self.state: RunState = trainer.ended or ("paused" if trainer.step else "idle")
         self.reason = ""
+        self.resumed: tuple[int, ...] = ()
+        self._changes: dict[str, float] = {}
         self.place = 0
         self.steps_done = trainer.step - trainer.evaluation_is_due
         self.steps_wanted = 0  # by Step: train until so many more records have come
         self.step_seconds: float | None = None
-        self._seconds = trainer.seconds
+        self._seconds, self._credit = trainer.seconds, 0.0
         self.picture: StagePicture | None = None
         self._pictured: tuple[object, ...] = ()
-        self._pictured_at = -math.inf
+        self._pictured_at = self.told_at = -math.inf
         self._picture_pause = _PICTURE_SECONDS
-        self._pieces = trainer.pieces()
+        self._pieces, self._is_between = trainer.pieces(), True
         self.view = View(trainer)
         self.version += 1
 
@@ -83,20 +91,36 @@ class Run:
         return self.trainer.config
 
     @property
+    def wanted(self) -> TrainConfig:
+        """The settings that it will have after the step under way."""
+        return configure(self._changes, self.config)
+
+    @property
     def is_over(self) -> bool:
         """Whether to train here means to begin anew."""
-        return self.shipped or self.state in _OVER
+        return self.shipped or self.state in OVER
 
     @property
     def wants_work(self) -> bool:
         """Whether the compute thread has something to train here."""
         return self.state == "training" or self.steps_wanted > 0
 
+    def take_turn(self, seconds: float) -> None:
+        """Train for so many seconds; what the last piece takes longer is missing later."""
+        self._credit = min(seconds, self._credit + seconds)
+        if self._credit > 0:
+            started = time.perf_counter()
+            self.advance(self._credit)
+            self._credit -= time.perf_counter() - started
+
     def advance(self, seconds: float) -> None:
         """Train for about so many seconds; the last piece is finished."""
         started = time.perf_counter()
         while self.wants_work and time.perf_counter() - started < seconds:
             record = next(self._pieces, None)
+            self._is_between = record is not None
+            if self._changes and self._is_between:
+                self._change_now()
             if record is None:
                 if self.trainer.ended:  # a pause or a stop crossed the last step
                     self.state, self.steps_wanted = self.trainer.ended, 0
@@ -114,21 +138,33 @@ class Run:
             self.version += 1
 
     def interrupt(self) -> None:
-        """Go back to the last whole step, so that the trainer may be changed, saved or left."""
+        """Go back to the last whole step, so that the trainer may be left."""
         self._pieces.close()
         self._pieces = self.trainer.pieces()
+        self._is_between = True
 
     def change(self, **settings: float) -> None:
-        """Change speed or learning rate between two steps."""
-        self.interrupt()
+        """Change speed or learning rate after the step under way, which nobody breaks off."""
+        self._changes |= settings
+        if self._is_between or not self.wants_work:
+            if not self._is_between:
+                self.interrupt()
+            self._change_now()
+
+    def _change_now(self) -> None:
+        settings, self._changes = self._changes, {}
         self.trainer.change(**settings)
         if "speed" in settings:
             self.view = View(self.trainer)
         self.version += 1
 
+    def is_watched(self, now: float) -> bool:
+        """Whether somebody looks at it."""
+        return now - self.watched_at <= WATCHED_SECONDS
+
     def picture_is_due(self, now: float) -> bool:
         """Whether somebody watches and would see something new."""
-        if now - self.watched_at > WATCHED_SECONDS or self._pictured == self._shown():
+        if not self.is_watched(now) or self._pictured == self._shown():
             return False
         waits = self.wants_work and self._pictured[:-1] == self._shown()[:-1]
         return not waits or now - self._pictured_at >= self._picture_pause

@@ -1,4 +1,4 @@
-"""The owner of all runs: one compute thread that takes turns over them.
+"""The owner of a worker's runs: one compute thread that takes turns over them.
 
 A browser tab only watches. Everything here may be called from any thread; whatever touches a model
 happens on the compute thread, between two pieces of work.
@@ -10,16 +10,21 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from itertools import islice
 
 import torch
 
 from convlstm.checks import SettingError, check_integer
-from convlstm.devices import resolve_precision
+from convlstm.devices import Threads, resolve_precision
 from convlstm.files.checkpoint import checkpoint_bytes, network_bytes
+from convlstm.files.safe_files import CheckpointError
 from convlstm.scenes.drawing import make_drawing
-from convlstm.server.budget import Limits, check_budget
-from convlstm.server.run import ACTIVE, WATCHED_SECONDS, Run
+from convlstm.server.budget import check_budget
+from convlstm.server.keeping import Keeper
+from convlstm.server.limits import Limits
+from convlstm.server.opening import restored
+from convlstm.server.run import ACTIVE, Run
+from convlstm.server.shelf import Shelf
+from convlstm.server.snapshot import Viewer
 from convlstm.settings import configure, differences
 from convlstm.training.config import CHANGEABLE, TrainConfig
 from convlstm.training.costs import Cost, estimate
@@ -30,6 +35,8 @@ _log = logging.getLogger(__name__)
 
 _CLOSE_SECONDS = 3.0  # that a piece under way may take at most when the server ends
 _SLICE_SECONDS = 0.1  # of computing before the next run has its turn
+_JOBS_SECONDS = 0.05  # that questions may take before runs have their turn
+_REPORT_SECONDS = 0.1  # between two snapshots of a run that trains
 
 
 class ResetNeeded(ValueError):
@@ -52,24 +59,45 @@ class ServerFull(RuntimeError):
 
 
 class Scheduler:
-    """Owns all runs of a server and the one thread that computes.
+    """Owns the runs of one device and the one thread that computes.
 
     Args:
         device: where the runs compute.
         limits: what the server takes on.
+        shelf: where runs are kept, and found again; None keeps none.
+        computes: told the id of the run whose turn it is, before its turn.
+        kept: told a run's id and the step from which it would go on.
+        broke: told that the compute thread has come to its end by an error of its own, and not of
+            a run's.
+        blamed: runs that have killed their worker; they are found again as failed.
     """
 
-    def __init__(self, device: torch.device | str = "cpu", limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        device: torch.device | str = "cpu",
+        limits: Limits | None = None,
+        shelf: Shelf | None = None,
+        *,
+        computes: Callable[[str], None] = lambda run_id: None,
+        kept: Callable[[str, int], None] = lambda run_id, step: None,
+        broke: Callable[[], None] = lambda: None,
+        blamed: frozenset[str] = frozenset(),
+    ) -> None:
         self.device = torch.device(device)
         self.limits = limits or Limits()
-        self.slowdown = 1.0
+        self.slowdown, self._speeds_seen = 1.0, 0
+        self._computes, self._kept, self._broke, self._shelf = computes, kept, broke, shelf
+        self._keeper = Keeper(shelf) if shelf else None
         self._runs: dict[str, Run] = {}
+        self._viewers: dict[str, Viewer] = {}
         self._line: deque[Run] = deque()
         self._jobs: deque[tuple[Future, Callable[[], object]]] = deque()
         self._wake = threading.Condition(threading.RLock())
         self._closing = False
         self._called = False  # since the compute thread last looked round
-        self._thread = threading.Thread(target=self._compute, name="compute", daemon=True)
+        if shelf:
+            self._find_again(shelf, blamed)
+        self._thread = threading.Thread(target=self._work, name="compute", daemon=True)
         self._thread.start()
 
     # What a page asks for; each returns at once, with a Future where the compute thread has a part.
@@ -140,7 +168,7 @@ class Scheduler:
         Raises:
             ResetNeeded: something else changed too; nothing is taken over.
         """
-        new = {name: value for name, (_, value) in differences(run.config, config).items()}
+        new = {name: value for name, (_, value) in differences(run.wanted, config).items()}
         if others := [name for name in new if name not in CHANGEABLE]:
             raise ResetNeeded(others)
         if new:
@@ -230,14 +258,18 @@ class Scheduler:
     def watch(self, run: Run) -> None:
         """Say that somebody is looking; the run's pictures are drawn and it is kept."""
         with self._wake:
-            if time.monotonic() - run.watched_at > WATCHED_SECONDS:
+            if not run.is_watched(time.monotonic()):
                 self._call_thread()
             run.watched_at = time.monotonic()
 
-    def watched_runs(self) -> int:
-        """Count the runs that somebody looks at."""
+    def watched(self) -> list[Run]:
+        """Return the runs that somebody looks at."""
         now = time.monotonic()
-        return sum(now - run.watched_at < WATCHED_SECONDS for run in list(self._runs.values()))
+        return [run for run in list(self._runs.values()) if run.is_watched(now)]
+
+    def steps(self) -> dict[str, int]:
+        """Return the ids of all runs, and how far each is."""
+        return {run.id: run.steps_done for run in list(self._runs.values())}
 
     def working_runs(self) -> int:
         """Count the runs that share the computing."""
@@ -247,7 +279,6 @@ class Scheduler:
         """Make the content of a checkpoint file of the run's last whole step."""
 
         def job() -> bytes:
-            run.interrupt()
             trainer = run.trainer
             return checkpoint_bytes(trainer) if trainer.step else network_bytes(trainer)
 
@@ -268,10 +299,10 @@ class Scheduler:
         """End the compute thread after the piece under way; as a daemon it holds up no exit."""
         with self._wake:
             self._closing = True
-            for run in list(self._runs.values()):
-                run.steps_wanted, run.state = 0, "stopped"
             self._call_thread()
         self._thread.join(_CLOSE_SECONDS)
+        if self._shelf:
+            self._shelf.close()
 
     def _call_thread(self) -> None:
         self._called = True
@@ -279,34 +310,73 @@ class Scheduler:
 
     # The compute thread.
 
+    def _find_again(self, shelf: Shelf, blamed: frozenset[str]) -> None:
+        """Take up the runs that were kept; a file that is damaged costs that run alone."""
+        for note in shelf.notes():
+            if time.time() - note.seen_at > self.limits.kept_seconds:
+                shelf.remove(note.id)
+                continue
+            try:
+                run = restored(note, shelf.content(note.id), self.device)
+            except (CheckpointError, SettingError) as error:
+                _log.warning("a run is lost: %s", error)
+                shelf.remove(note.id)
+                continue
+            if run.id in blamed:
+                run.state, run.reason = "failed", "worker"
+            elif run.state in ACTIVE:
+                run.state = "waiting"
+                self._line.append(run)
+            self._runs[run.id] = run
+
+    def _work(self) -> None:
+        try:
+            self._compute()
+        except BaseException:
+            _log.exception("the compute thread broke")
+            self._broke()
+            raise
+
     def _compute(self) -> None:
-        self.slowdown = _measure_slowdown(self.device)
+        threads = Threads()
         while not self._closing:
+            threads.adapt()
             self._called = False
             self._do_jobs()
             self._admit()
             self._retire()
             working = [run for run in self._runs.values() if run.wants_work]
             for run in working:
-                self._guard(run, lambda run=run: run.advance(_SLICE_SECONDS))
+                self._computes(run.id)
+                self._guard(run, lambda run=run: run.take_turn(_SLICE_SECONDS))
                 self._learn_speed(run)
-                self._draw(run)
+                self._show(run)
                 self._do_jobs()
+                if self._closing:
+                    break
             for run in list(self._runs.values()):
-                self._draw(run)
+                self._show(run)
+            if not working:
+                self._computes("")
             with self._wake:
-                if not (working or self._called or self._line or self._closing):
+                if not (working or self._called or self._jobs or self._line or self._closing):
                     self._wake.wait(timeout=1.0)
-        self._do_jobs()
+        while self._jobs:
+            self._do_jobs()
+        for run in list(self._runs.values()):
+            self._guard(run, lambda run=run: self._keep(run, at_once=True))
 
     def _learn_speed(self, run: Run) -> None:
         """Let what steps take here correct what they are thought to take."""
         if run.step_seconds and run.trainer.last.horizon == run.config.horizon:
             seen = run.step_seconds / estimate(run.config, run.trainer.precision).step_seconds
-            self.slowdown += 0.05 * (seen - self.slowdown)
+            self._speeds_seen += 1
+            self.slowdown += max(0.02, 1 / self._speeds_seen) * (seen - self.slowdown)
 
     def _do_jobs(self) -> None:
-        while self._jobs:
+        """Do what was asked for; a flood of it waits while runs have their turns."""
+        started = time.perf_counter()
+        while self._jobs and time.perf_counter() - started < _JOBS_SECONDS:
             future, job = self._jobs.popleft()
             if not future.set_running_or_notify_cancel():
                 continue
@@ -326,9 +396,27 @@ class Scheduler:
             run.reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
             run.version += 1
 
-    def _draw(self, run: Run) -> None:
-        if run.state != "failed" and run.picture_is_due(time.monotonic()):
+    def _show(self, run: Run) -> None:
+        """Draw what viewers look at, tell them, and keep the run."""
+        now = time.monotonic()
+        if run.state != "failed" and run.picture_is_due(now):
+            self._computes(run.id)
             self._guard(run, run.draw_picture)
+        told = run.snapshot[0] if run.snapshot else None
+        waits = run.wants_work and now - run.told_at < _REPORT_SECONDS
+        if run.is_watched(now) and told != run.version and not waits:
+            run.told_at = now
+            self._guard(run, lambda: self._tell(run))
+        self._guard(run, lambda: self._keep(run))
+
+    def _keep(self, run: Run, *, at_once: bool = False) -> None:
+        if self._keeper and self._keeper.keep(run, at_once=at_once):
+            self._kept(run.id, run.trainer.step)
+
+    def _tell(self, run: Run) -> None:
+        viewer = self._viewers.setdefault(run.id, Viewer(run))
+        version = run.version  # before: what changes meanwhile is told the next time
+        run.snapshot = version, viewer.snapshot(self.working_runs())
 
     def _admit(self) -> None:
         with self._wake:
@@ -355,7 +443,7 @@ class Scheduler:
                 self.stop(run, "budget")
             elif unwatched > self.limits.kept_seconds:
                 self._leave_line(run)
-                del self._runs[run.id]
+                self._forget(run)
 
     def _register(self, run: Run) -> Run:
         if len(self._runs) >= self.limits.kept_runs:
@@ -363,15 +451,19 @@ class Scheduler:
             unused = [
                 run
                 for run in self._runs.values()
-                if run.state not in ACTIVE
-                and not run.wants_work
-                and now - run.watched_at > WATCHED_SECONDS
+                if run.state not in ACTIVE and not run.wants_work and not run.is_watched(now)
             ]
             if not unused:
                 raise ServerFull(self.limits.kept_runs)
-            del self._runs[min(unused, key=lambda run: run.watched_at).id]
+            self._forget(min(unused, key=lambda run: run.watched_at))
         self._runs[run.id] = run
         return run
+
+    def _forget(self, run: Run) -> None:
+        del self._runs[run.id]
+        self._viewers.pop(run.id, None)
+        if self._keeper:
+            self._keeper.forget(run.id)
 
     def _stand_in_line(self, run: Run) -> Run:
         with self._wake:
@@ -380,6 +472,7 @@ class Scheduler:
                 self._line.append(run)
                 run.version += 1
         self._admit()
+        self._keep(run)
         return run
 
     def _leave_line(self, run: Run) -> None:
@@ -392,13 +485,3 @@ class Scheduler:
 def _configured(run: Run, settings: object) -> TrainConfig:
     """Make a configuration of a run's scene."""
     return configure(settings, default_config(run.config.scene.name))
-
-
-def _measure_slowdown(device: torch.device) -> float:
-    """Time a training step here, over what the reference machine takes for it."""
-    config = default_config("squares")
-    trainer = Trainer(config, device)
-    pieces = trainer.pieces()
-    records = list(islice((record for record in pieces if record), 10))
-    fastest = min(b.seconds - a.seconds for a, b in zip(records[1:], records[2:], strict=False))
-    return fastest / estimate(config, trainer.precision).step_seconds

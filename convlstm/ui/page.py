@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict
 from pathlib import Path
 
 # Nothing leaves the machine; must stand before Gradio is imported.
@@ -14,17 +13,13 @@ import gradio as gr  # noqa: E402
 from gradio.processing_utils import save_bytes_to_cache  # noqa: E402
 from gradio.utils import get_upload_folder  # noqa: E402
 
-from convlstm.scenes.catalogue import CATALOGUE  # noqa: E402
-from convlstm.server.scheduler import Scheduler  # noqa: E402
-from convlstm.settings import settings_of  # noqa: E402
-from convlstm.training.presets import offered, preset  # noqa: E402
-from convlstm.ui.controls import controls_of  # noqa: E402
-from convlstm.ui.links import FIRST_SCENE  # noqa: E402
-from convlstm.ui.notices import Reply  # noqa: E402
-from convlstm.ui.service import MAX_UPLOAD_BYTES, Service  # noqa: E402
+from convlstm.server.limits import MAX_UPLOAD_BYTES  # noqa: E402
+from convlstm.server.pool import Pool, Reply  # noqa: E402
+from convlstm.ui.stream import Streams  # noqa: E402
 from convlstm.ui.texts import TEXTS  # noqa: E402
 
 _WEB = Path(__file__).parent / "web"
+_MOST_UNREAD = 16  # messages of streams that a visitor may leave unread before they end
 # Gradio runs this in the component; what it gives goes to the modules, which import each other. It
 # looks here for the names of the component's own events. At every update it goes through all props,
 # so what never changes is one text.
@@ -36,24 +31,29 @@ import(new URL(props.web + "page.js", document.baseURI)).then(({ start }) =>
 """
 
 
-def build_page(scheduler: Scheduler) -> gr.Blocks:
+def build_page(pool: Pool) -> gr.Blocks:
     """Lay out the page of a server.
 
     Args:
-        scheduler: owns the runs that the page shows.
+        pool: computes the runs that the page shows.
 
     Returns:
         The page; launch it with `LAUNCH_OPTIONS`.
     """
-    service = Service(scheduler)
+    streams = Streams(pool)
 
     with gr.Blocks(title="ConvLSTM Playground", delete_cache=(600, 3600)) as demo:
         gr.set_static_paths([_WEB])
-        page = _component(_server_functions(service, demo))
+        page = _component(_server_functions(pool, demo))
 
-        async def follow(event: gr.EventData) -> AsyncIterator[Reply]:
+        def is_read(request: gr.Request) -> bool:
+            """Whether a visitor takes what is sent: for others it would pile up."""
+            waiting = demo._queue.pending_messages_per_session.get(request.session_hash)
+            return waiting is None or waiting.qsize() <= _MOST_UNREAD
+
+        async def follow(event: gr.EventData, request: gr.Request) -> AsyncIterator[Reply]:
             run_id = event._data.get("run") if isinstance(event._data, dict) else None
-            async for snapshot in service.watch(run_id):
+            async for snapshot in streams.watch(run_id, lambda: is_read(request)):
                 yield snapshot
 
         page.follow(
@@ -64,7 +64,7 @@ def build_page(scheduler: Scheduler) -> gr.Blocks:
             trigger_mode="multiple",
             api_visibility="private",
         )
-        _add_api(service)
+        _add_api(pool, streams, is_read)
     demo.queue(api_open=False)
     return demo
 
@@ -94,7 +94,6 @@ def _component(server_functions: list[Callable]) -> gr.HTML:
         "markup": (_WEB / "page.html").read_text("utf-8"),
         "style": (_WEB / "page.css").read_text("utf-8"),
         "texts": TEXTS,
-        "scenes": {name: _scene(name) for name in CATALOGUE},
     }
     return gr.HTML(
         html_template='<div class="cp"></div>',
@@ -106,38 +105,43 @@ def _component(server_functions: list[Callable]) -> gr.HTML:
     )
 
 
-def _scene(name: str) -> dict[str, object]:
-    """Return a scene's controls and presets, as the page's scripts read them."""
-    presets = {key: settings_of(preset(key)) for key in offered(name)}
-    return {"controls": [asdict(control) for control in controls_of(name)], "presets": presets}
-
-
-def _server_functions(service: Service, demo: gr.Blocks) -> list[Callable]:
+def _server_functions(pool: Pool, demo: gr.Blocks) -> list[Callable]:
     """Return what the page's script calls, each with one object as its argument."""
 
-    async def attach(payload: object) -> Reply:
-        return await service.attach(*(_get(payload, name) for name in ("run", "query", "scene")))
+    async def scenes(payload: object) -> Reply:
+        return await pool.ask("scenes")
 
-    def describe(payload: object) -> Reply:
-        return service.describe(_get(payload, "settings"), _get(payload, "scene"))
+    async def attach(payload: object) -> Reply:
+        run, query, scene = (_get(payload, name) for name in ("run", "query", "scene"))
+        return await pool.ask("attach", run, query, scene, run=run)
+
+    async def describe(payload: object) -> Reply:
+        return await pool.ask("describe", _get(payload, "settings"), _get(payload, "scene"))
 
     async def act(payload: object) -> Reply:
-        return await service.act(*(_get(payload, name) for name in ("action", "run", "settings")))
+        action, run, settings = (_get(payload, name) for name in ("action", "run", "settings"))
+        return await pool.ask("act", action, run, settings, run=run)
 
-    def look(payload: object) -> Reply:
-        return service.look(_get(payload, "run"), _get(payload, "sample"))
+    async def look(payload: object) -> Reply:
+        run = _get(payload, "run")
+        return await pool.ask("look", run, _get(payload, "sample"), run=run)
+
+    async def draw(payload: object) -> Reply:
+        run, drawing, angle = (_get(payload, name) for name in ("run", "drawing", "angle"))
+        return await pool.ask("draw", run, drawing, angle, run=run)
 
     async def open_checkpoint(payload: object) -> Reply:
-        path = _uploaded(_get(payload, "path"))
+        path, run = _uploaded(_get(payload, "path")), _get(payload, "run")
         if path is None:
             return {"notice": {"key": "too large"}}
         try:
-            return await service.open_checkpoint(_get(payload, "run"), path)
+            return await pool.ask("open_checkpoint", run, path, run=run)
         finally:
             path.unlink(missing_ok=True)
 
     async def download(payload: object) -> Reply:
-        made = await service.download(_get(payload, "run"), _get(payload, "kind"))
+        run = _get(payload, "run")
+        made = await pool.ask("download", run, _get(payload, "kind"), run=run)
         if isinstance(made, dict):
             return made
         name, content = made
@@ -145,39 +149,36 @@ def _server_functions(service: Service, demo: gr.Blocks) -> list[Callable]:
         path = await asyncio.to_thread(save_bytes_to_cache, content, name, demo.GRADIO_CACHE)
         return {"name": name, "url": f"gradio_api/file={Path(path).as_posix()}"}
 
-    def draw(payload: object) -> Reply:
-        return service.draw(*(_get(payload, name) for name in ("run", "drawing", "angle")))
-
-    return [attach, describe, act, look, draw, open_checkpoint, download]
+    return [scenes, attach, describe, act, look, draw, open_checkpoint, download]
 
 
-def _add_api(service: Service) -> None:
+def _add_api(pool: Pool, streams: Streams, is_read: Callable[[gr.Request], bool]) -> None:
     """Name the same requests as endpoints, for scripts and for `gradio_client`."""
 
-    async def open_run(link: dict | None = None, scene: str = FIRST_SCENE) -> dict:
+    async def open_run(link: dict | None = None, scene: str | None = None) -> dict:
         """Open a run in a scene; returns its id and settings."""
-        return await service.attach(None, link, scene)
+        return await pool.ask("attach", None, link, scene)
 
     async def act(action: str, run: str, settings: dict | None = None) -> dict:
         """Train, pause, step, stop, reset or change a run."""
-        return await service.act(action, run, settings)
+        return await pool.ask("act", action, run, settings, run=run)
 
-    def describe(settings: dict, scene: str = FIRST_SCENE) -> dict:
+    async def describe(settings: dict, scene: str | None = None) -> dict:
         """Check settings; returns reach, cost and link."""
-        return service.describe(settings, scene)
+        return await pool.ask("describe", settings, scene)
 
-    def look(run: str, sample: int) -> dict:
+    async def look(run: str, sample: int) -> dict:
         """Choose the sample a run shows."""
-        return service.look(run, sample)
+        return await pool.ask("look", run, sample, run=run)
 
-    async def watch(run: str) -> AsyncIterator[dict]:
+    async def watch(run: str, request: gr.Request) -> AsyncIterator[dict]:
         """Stream snapshots of a run."""
-        async for snapshot in service.watch(run):
+        async for snapshot in streams.watch(run, lambda: is_read(request)):
             yield snapshot
 
-    def draw(run: str, drawing: list, angle: float) -> dict:
+    async def draw(run: str, drawing: list, angle: float) -> dict:
         """Show how a run's network continues a digit of 56 x 56 grey values."""
-        return service.draw(run, drawing, angle)
+        return await pool.ask("draw", run, drawing, angle, run=run)
 
     for function in (open_run, act, describe, look, draw):
         gr.api(function, api_name=function.__name__, queue=False)

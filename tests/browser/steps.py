@@ -8,9 +8,9 @@ from urllib.parse import parse_qsl
 from gradio_client import Client
 from playwright.sync_api import Page
 
+from convlstm.server.links import config_of_query
 from convlstm.settings import settings_of
 from convlstm.training.config import TrainConfig
-from convlstm.ui.links import config_of_query
 from tests.browser.conftest import PATIENCE
 
 # Small runs, so that the tests are quick, with a handful of evaluations.

@@ -412,9 +412,9 @@ def test_a_refused_value_is_named_and_nothing_starts(open_page, scene):
 @pytest.mark.parametrize(
     ("query", "name"),
     [
-        ("scene=squares&hidden=64&layers=3&kernel=7&canvas=128", "Canvas"),
+        ("scene=squares&hidden=128&layers=4&kernel=7&canvas=128", "Canvas"),
         ("scene=digits&epochs=100000", "Epochs"),
-        ("scene=storm&hidden=128&layers=4&kernel=7", "Hidden channels"),
+        ("scene=storm&epochs=100000", "Epochs"),
     ],
     ids=SCENES,
 )

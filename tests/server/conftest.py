@@ -8,8 +8,9 @@ from convlstm.scenes.digits import Digits
 from convlstm.scenes.squares import Squares
 from convlstm.server import run as running
 from convlstm.server import scheduler as scheduling
-from convlstm.server.budget import Limits
+from convlstm.server.limits import Limits
 from convlstm.server.scheduler import Scheduler
+from convlstm.server.service import Service
 from convlstm.training import trainer as training
 from tests.server.helpers import WATCHED_SECONDS
 
@@ -24,9 +25,8 @@ def few_sequences(monkeypatch):
 @pytest.fixture
 def serve(monkeypatch) -> Iterator[Callable[..., Scheduler]]:
     """Make schedulers that are closed after the test; keyword arguments are their limits."""
-    monkeypatch.setattr(scheduling, "_measure_slowdown", lambda device: 1.0)
     # A slow machine needs more than the usual 3 s from opening a run to its first picture.
-    for module in (scheduling, running):
+    for module in (running,):
         monkeypatch.setattr(module, "WATCHED_SECONDS", WATCHED_SECONDS)
     made: list[Scheduler] = []
 
@@ -45,3 +45,11 @@ def fine_turns(monkeypatch):
     monkeypatch.setattr(training, "training_chunk", lambda config, device: 1)
     monkeypatch.setattr(training, "evaluation_chunk", lambda config, device: 4)
     monkeypatch.setattr(scheduling, "_SLICE_SECONDS", 1e-4)
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    """What the page asks, of a scheduler that is closed after the test."""
+    scheduler = Scheduler()
+    yield Service(scheduler)
+    scheduler.close()

@@ -9,12 +9,12 @@ import pytest
 from convlstm.checks import SettingError
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.server import budget
-from convlstm.server.budget import Limits, check_budget
+from convlstm.server.budget import check_budget
+from convlstm.server.limits import Limits
 from convlstm.settings import configure, settings_of
 from convlstm.training.config import TrainConfig
 from convlstm.training.costs import Cost
 from convlstm.training.presets import default_config, offered, preset
-from tests.server.helpers import let_it_turn
 
 SQUARES = default_config("squares")
 
@@ -51,16 +51,10 @@ def costing(monkeypatch) -> Callable[..., None]:
             "batches_per_epoch is 60: must be at most 50: 60 s is over the limit of 50 s",
         ),
         (
-            Limits(piece_seconds=100),
-            {"piece_seconds": ("canvas", "kernel_size")},
-            {"canvas": 64, "kernel_size": 5},
-            "canvas is 64: must be at most 20: 3.2e+02 s is over the limit of 100 s",
-        ),
-        (
-            Limits(piece_seconds=4),
-            {"piece_seconds": ("kernel_size",)},
-            {"kernel_size": 7},
-            "kernel_size is 7: must be at most 3: 7 s is over the limit of 4 s",
+            Limits(memory_mib=100),
+            {"memory_mib": ("canvas", "batch_size")},
+            {"canvas": 64, "batch_size": 5},
+            "canvas is 64: must be at most 20: 3.2e+02 MiB is over the limit of 100 MiB",
         ),
         (
             Limits(memory_mib=40),
@@ -75,10 +69,10 @@ def costing(monkeypatch) -> Callable[..., None]:
             "epochs is 9: must be at most 1: 81 s is over the limit of 0.5 s",
         ),
         (
-            Limits(piece_seconds=1),
-            {"piece_seconds": ("canvas", "hidden_channels", "kernel_size")},
+            Limits(memory_mib=1),
+            {"memory_mib": ("canvas", "hidden_channels", "batch_size")},
             {"canvas": 16, "square_size": 5},
-            "hidden_channels is 8: must be at most 1: 6.4e+02 s is over the limit of 1 s",
+            "hidden_channels is 8: must be at most 1: 5.1e+02 MiB is over the limit of 1 MiB",
         ),
     ],
 )
@@ -120,7 +114,6 @@ def test_following_the_advice_ends_in_a_run_that_is_taken(scene, precision):
             seen.append(error.name)
             assert error.details["high"] < settings_of(config)[error.name]
             config = configure({error.name: error.details["high"]}, config)
-    assert cost.piece_seconds <= limits.piece_seconds
     assert cost.memory_mib <= limits.memory_mib
     assert cost.run_seconds <= limits.run_seconds
     assert 1 <= len(seen) == len(set(seen)) <= 5
@@ -134,7 +127,6 @@ def test_every_preset_that_a_page_offers_is_taken(name, precision):
 
 def test_a_slow_machine_refuses_no_preset_and_says_how_long_each_takes(serve):
     scheduler = serve()
-    let_it_turn(scheduler, 1)  # the machine is measured
     for scene in CATALOGUE:
         for name in offered(scene):
             scheduler.slowdown = 1.0

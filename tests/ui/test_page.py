@@ -12,8 +12,7 @@ from starlette.testclient import TestClient
 import convlstm
 from convlstm.files.checkpoint import read_checkpoint
 from convlstm.scenes.catalogue import CATALOGUE
-from convlstm.server import scheduler as scheduling
-from convlstm.server.scheduler import Scheduler
+from convlstm.server.pool import Pool
 from convlstm.ui.page import LAUNCH_OPTIONS, build_page
 
 WEB = Path(convlstm.__file__).parent / "ui" / "web"
@@ -43,11 +42,10 @@ class Server:
 def server(tmp_path_factory) -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(scheduling, "_measure_slowdown", lambda device: 1.0)
-        scheduler = Scheduler()
+        pool = Pool(("cpu",))
 
         async def build() -> tuple[gradio.Blocks, App]:
-            page = build_page(scheduler)
+            page = build_page(pool)
             return page, App.create_app(page)
 
         # Where no event loop runs, Gradio makes some of its own and never closes them.
@@ -55,7 +53,7 @@ def server(tmp_path_factory) -> Iterator[Server]:
         page.max_file_size = LAUNCH_OPTIONS["max_file_size"]  # as launch() does
         with TestClient(app) as client:
             yield Server(page, client)
-        scheduler.close()
+        pool.close()
 
 
 @pytest.mark.parametrize("scene", CATALOGUE)

@@ -11,13 +11,13 @@ import pytest
 import convlstm
 from convlstm.checks import RULES
 from convlstm.scenes.catalogue import CATALOGUE
+from convlstm.server.controls import controls_of
 from convlstm.server.run import RunState
+from convlstm.server.share import KINDS
 from convlstm.settings import Settings
 from convlstm.training.config import CHANGEABLE
 from convlstm.training.losses import LOSSES
 from convlstm.training.presets import offered, preset
-from convlstm.ui.controls import controls_of
-from convlstm.ui.share import KINDS
 from convlstm.ui.texts import TEXTS
 
 WEB = Path(convlstm.__file__).parent / "ui" / "web"
@@ -101,11 +101,15 @@ def test_the_places_of_a_rule_are_those_of_its_message(language):
 
 
 def test_every_notice_that_the_service_gives_has_a_text():
-    folder = WEB.parent
-    sources = [(folder / name).read_text("utf-8") for name in ("service.py", "page.py")]
+    package = WEB.parents[1]
+    sources = [
+        path.read_text("utf-8")
+        for room in ("server", "ui")
+        for path in (package / room).glob("*.py")
+    ]
     keys = set(re.findall(r'"key": "([^"{]+)"', "".join(sources)))
-    assert {"lost", "full", "opened", "checkpoint", "too large", "no picture"} <= keys
-    assert [key for key in keys if f"notice {key}" not in ENGLISH] == []
+    assert {"lost", "full", "opened", "checkpoint", "too large", "no picture", "broken"} <= keys
+    assert [key for key in keys - {"refused"} if f"notice {key}" not in ENGLISH] == []
 
 
 def test_every_text_that_the_page_asks_for_exists():

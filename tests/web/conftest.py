@@ -98,6 +98,7 @@ def make_snapshot(**changes: object) -> dict:
         "parameters": 8449,
         "sequences": 80,
         "hasScript": False,
+        "resumed": [],
         "stage": {
             "error": {"kind": "mse", "unit": "", "digits": None, "axis": "log"},
             "baselines": ["copy_last", "black"],
@@ -118,8 +119,9 @@ def make_snapshot(**changes: object) -> dict:
 # Begins the page with a server that answers at once and keeps what it was asked.
 _START = """async ({ markup, style, texts, scenes, replies }) => {
   window.asked = [];
-  const props = { markup, style, texts, scenes, value: null };
+  const props = { markup, style, texts, value: null };
   const answers = {
+    scenes: () => scenes,
     attach: ({ scene }) => ({ run: `run-${scene}`, scene, settings: {}, notice: null }),
     describe: () => ({ reach: 2, speed: 2, seconds: 8, mib: 50, link: 'speed=2', notice: null }),
     ...Object.fromEntries(Object.entries(replies).map(([name, reply]) => [name, () => reply])),

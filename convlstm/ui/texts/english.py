@@ -33,6 +33,7 @@ ENGLISH: dict[str, str] = {
     "state failed": "failed",
     "state shipped": "trained earlier, shown on unseen data: press Train for your own",
     "reason unwatched": "nobody watched",
+    "reason worker": "twice it brought down the part of the server that computes",
     "reason budget": "its computing time is used up",
     "advice diverged": "Training diverged; the last good weights were kept. Try a lower learning "
     "rate.",
@@ -220,6 +221,7 @@ ENGLISH: dict[str, str] = {
     "curve label": "chart of the prediction error over the run",
     "curve train": "training",
     "curve validation": "validation",
+    "mark resumed": "resumed",
     "curve empty": "Press Train and watch the error fall here",
     "epoch axis": "epoch {n}",
     "measure mse": "MSE",
@@ -341,6 +343,9 @@ ENGLISH: dict[str, str] = {
     "refused": "{name} is {value}: {rule}.",
     "notice reset": "Changed: {names}. This run cannot take that on. Press Reset to begin anew "
     "with it, or set it back to go on.",
+    "notice resumed": "The part of the server that computes had to be started again. Your run goes "
+    "on from where it was a few seconds before.",
+    "notice broken": "The server could not do that. {text}",
     "notice restarted": "The server was restarted or your run expired, so this is a new one.",
     "notice lost": "This run is gone; the page opens a new one.",
     "notice full": "This server is full: all of its runs are in use. Try again in a few minutes.",

@@ -31,6 +31,10 @@ export function drawCurve(snapshot) {
     nodes.push(shape("line", { class: "mark", x1: x(step), x2: x(step), y1: top, y2: bottom }));
     nodes.push(label(x(step) + (late ? -5 : 5), top + 8, late ? "end" : "start", `${text(`name ${name}`)} ${old} → ${now}`, "mark-text"));
   }
+  for (const step of snapshot.resumed) {
+    nodes.push(shape("line", { class: "mark", x1: x(step), x2: x(step), y1: top, y2: bottom }));
+    nodes.push(label(x(step) + 5, bottom - 4, "start", text("mark resumed"), "mark-text"));
+  }
   nodes.push(shape("path", { class: "train", d: pathOf(place(train)) }));
   if (train.length === 1) nodes.push(shape("circle", { class: "train", cx: x(train[0][0]), cy: y(train[0][1]), r: 3 })); // no line yet
   nodes.push(shape("path", { class: "validation", d: pathOf(place(validation)) }));

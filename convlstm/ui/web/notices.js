@@ -3,7 +3,7 @@ import { $, setText } from "./dom.js";
 import { here } from "./scenes.js";
 import { isWorded, text } from "./words.js";
 
-const FACTS = ["opened", "restarted"];
+const FACTS = ["opened", "restarted", "resumed"];
 
 export function showNotice(next, scene = here) {
   scene.notice = next;

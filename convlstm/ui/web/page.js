@@ -11,7 +11,7 @@ import { goToMoment, toggleCloseUp, togglePlaying } from "./player.js";
 import { keep, reset, throwAway, turn } from "./reset.js";
 import { act, announceSettings, attach, listenForSilence, receive, turnSample } from "./runs.js";
 import { firstScene, goTo, here, makeScenes, scenes } from "./scenes.js";
-import { useServer } from "./server.js";
+import { ask, useServer } from "./server.js";
 import { buildSettings, choosePreset, showDescription, showSettings } from "./settings.js";
 import { copyLink, download, openCheckpoint } from "./share.js";
 import { drawMoment, drawStage, showPicture } from "./stage.js";
@@ -19,6 +19,8 @@ import { showStatus } from "./status.js";
 import { arrowOnTab, openTab } from "./tabs.js";
 import { showTiles } from "./tiles.js";
 import { turnLanguage, useTexts, wordFor, wordPage } from "./words.js";
+
+const PATIENCE = 1000; // ms until a server that does not answer is asked again
 
 const ACTIONS = {
   train: () => act("train"),
@@ -129,13 +131,23 @@ function listen() {
   new ResizeObserver(drawAll).observe(root);
 }
 
-export function start({ element, props, server, upload, trigger, watch }) {
+// The page is there before what computes is, and may outlive a server's restart.
+async function askPatiently(name) {
+  for (;;) {
+    const reply = await ask(name, {});
+    if (!reply.notice) return reply;
+    await new Promise((resolve) => setTimeout(resolve, PATIENCE));
+  }
+}
+
+export async function start({ element, props, server, upload, trigger, watch }) {
   useRoot(element);
   useServer({ server, upload, trigger });
   useTexts(props.texts);
-  makeScenes(props.scenes);
   document.head.append(make("style", {}, props.style));
   $(".cp").innerHTML = props.markup;
+  wordPage();
+  makeScenes(await askPatiently("scenes"));
   $(".scenes").append(...[...scenes.keys()].map((name) => make("button", { type: "button", "data-scene": name, "data-text": `scene ${name}` })));
   const theme = recall("theme");
   if (theme) document.body.classList.toggle("dark", theme === "dark");

@@ -40,6 +40,7 @@ export function receive(value) {
     return;
   }
   if (scene.notice?.key === "offline") showNotice(null, scene);
+  if (value.resumed.length > (scene.snapshot?.resumed ?? value.resumed).length) showNotice({ key: "resumed" }, scene);
   scene.snapshot = value;
   tell("snapshot", scene);
 }

@@ -34,6 +34,6 @@ function statusWords(snapshot, state) {
 }
 
 function adviceOn({ state, reason, step, scores }) {
-  if (ADVISED.includes(state)) return text(`advice ${state}`, { reason: reason ?? "" });
+  if (ADVISED.includes(state)) return text(`advice ${state}`, { reason: isWorded(`reason ${reason}`) ? text(`reason ${reason}`) : reason ?? "" });
   return scores?.isBlack && step >= BLACK_STEPS ? text("advice black") : "";
 }

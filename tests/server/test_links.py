@@ -5,8 +5,8 @@ from urllib.parse import parse_qsl
 import pytest
 
 from convlstm.checks import SettingError
+from convlstm.server.links import FIRST_SCENE, config_of_query, link_query, scene_of_query
 from convlstm.training.presets import preset, preset_names
-from convlstm.ui.links import FIRST_SCENE, config_of_query, link_query, scene_of_query
 
 MAIN = {
     "squares": {"speed", "hidden", "epochs"},

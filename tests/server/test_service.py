@@ -11,13 +11,14 @@ import pytest
 from convlstm.files.checkpoint import read_checkpoint, save_checkpoint
 from convlstm.files.shipped import shipped_file
 from convlstm.scenes.catalogue import CATALOGUE
-from convlstm.server import scheduler as scheduling
-from convlstm.server.budget import Limits
+from convlstm.server import run as running
+from convlstm.server.limits import Limits
+from convlstm.server.opening import work_of
+from convlstm.server.service import Service
 from convlstm.settings import configure, settings_of
 from convlstm.training.presets import default_config
 from convlstm.training.trainer import Trainer
-from convlstm.ui.service import Service, _work_of
-from tests.ui.helpers import DEADLINE, SCENES, TINY, is_finished, seen_until
+from tests.server.asking import SCENES, TINY, is_finished, seen_until
 
 RUBBISH = [None, [], {}, float("nan"), float("inf"), 1e308, "x" * 10_000, 10**400, True, [[{}]]]
 DRAWING = [0] * 1500 + [255] * 100 + [0] * 1536
@@ -36,16 +37,11 @@ async def taken_home(service: Service, run: str, path: Path) -> Path:
     return path
 
 
-def let_it_turn(service: Service) -> None:
-    """Wait for the compute thread, and so for its first measurement."""
-    service._scheduler.call(lambda: None).result(DEADLINE)
-
-
 @pytest.mark.parametrize("scene", SCENES)
 def test_rubbish_in_any_request_is_answered_with_a_notice_and_starts_nothing(service, scene):
     async def ask_everything() -> None:
         run_id = await attached(service, scene)
-        run = service._scheduler.get(run_id)
+        run = service.scheduler.get(run_id)
         before = run.state, run.trainer, run.trainer.step, run.sample
         for value in RUBBISH:
             said = repr(value)[:20]
@@ -53,22 +49,21 @@ def test_rubbish_in_any_request_is_answered_with_a_notice_and_starts_nothing(ser
             assert "notice" in await service.act("train", value, {}), said
             assert "notice" in await service.download(run_id, value), said
             assert "notice" in await service.download(value, "losses"), said
-            assert "notice" in service.look(value, 0), said
-            assert "notice" in service.draw(value, DRAWING, 0), said
+            assert "notice" in await service.look(value, 0), said
+            assert "notice" in await service.draw(value, DRAWING, 0), said
             assert "notice" in await service.open_checkpoint(value, Path("x")), said
-            assert "notice" in [reply async for reply in service.watch(value)][0], said
             if value != {}:
                 for action in ("train", "step", "reset", "change"):
                     assert "notice" in await service.act(action, run_id, value), said
-                assert "notice" in service.describe(value, scene), said
+                assert "notice" in await service.describe(value, scene), said
             if value is True:  # a value that a flag takes
                 continue
-            assert "notice" in service.look(run_id, value), said
-            assert "notice" in service.draw(run_id, value, value), said
-            assert "notice" in service.draw(run_id, DRAWING, value), said
+            assert "notice" in await service.look(run_id, value), said
+            assert "notice" in await service.draw(run_id, value, value), said
+            assert "notice" in await service.draw(run_id, DRAWING, value), said
             for name in settings_of(default_config(scene)):
                 assert "notice" in await service.act("train", run_id, {name: value}), name
-                assert "notice" in service.describe({name: value}, scene), name
+                assert "notice" in await service.describe({name: value}, scene), name
         assert (run.state, run.trainer, run.trainer.step, run.sample) == before
 
     asyncio.run(ask_everything())
@@ -81,17 +76,17 @@ def test_rubbish_for_a_run_and_a_link_opens_a_new_run(service, value):
         reply = await service.attach(value, value)
         assert reply["run"] != run
         assert reply["scene"] == "squares"
-        assert service._scheduler.get(reply["run"]).trainer.config.scene.name == "squares"
+        assert service.scheduler.get(reply["run"]).trainer.config.scene.name == "squares"
 
     asyncio.run(ask())
 
 
-@pytest.mark.parametrize("value", [None, 7, "circles", [], {}])
+@pytest.mark.parametrize("value", [7, "circles", [], {}])
 def test_a_scene_that_is_none_is_refused_and_the_first_opens(service, value):
     reply = asyncio.run(service.attach(None, None, value))
     assert reply["notice"]["name"] == "scene"
     assert reply["scene"] == "squares"
-    assert service.describe({}, value)["notice"]["name"] == "scene"
+    assert asyncio.run(service.describe({}, value))["notice"]["name"] == "scene"
 
 
 @pytest.mark.parametrize("scene", SCENES)
@@ -124,12 +119,12 @@ def test_a_link_opens_its_scene_with_its_settings(service, scene):
     reply = asyncio.run(service.attach(None, {"scene": scene, "hidden": "3", "seed": "5"}))
     assert (reply["scene"], reply["notice"]) == (scene, None)
     assert (reply["settings"]["hidden_channels"], reply["settings"]["seed"]) == (3, 5)
-    assert service._scheduler.get(reply["run"]).shipped
+    assert service.scheduler.get(reply["run"]).shipped
 
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_settings_are_described_by_their_reach_cost_and_link(service, scene):
-    reply = service.describe({"seed": 3}, scene)
+    reply = asyncio.run(service.describe({"seed": 3}, scene))
     assert set(reply) == {"reach", "speed", "seconds", "mib", "link"}
     config = configure({"seed": 3}, default_config(scene))
     moves = {"squares": 2.0, "digits": 3.6, "storm": None}[scene]
@@ -171,7 +166,7 @@ def test_pictures_are_there_once_there_is_one(service):
         assert name == "pictures.zip"
         names = zipfile.ZipFile(io.BytesIO(content)).namelist()
         assert {Path(each).suffix for each in names} == {".png", ".gif"}
-        service._scheduler.get(run).picture = None
+        service.scheduler.get(run).picture = None
         assert await service.download(run, "pictures") == {"notice": {"key": "no picture"}}
 
     asyncio.run(use())
@@ -195,10 +190,10 @@ def test_a_file_goes_on_ends_or_is_too_much(service, tmp_path, scene):
         assert shown["scores"]["model"]["error"] > 0  # of its last evaluation
         opened = await service.open_checkpoint(run, write(4))
         assert opened["settings"]["epochs"] == 6
-        assert service._scheduler.get(run).state == "paused"
+        assert service.scheduler.get(run).state == "paused"
         refused = await service.open_checkpoint(run, write(1, epochs=1_000_000))
         assert refused["notice"]["rule"] == "budget"
-        assert service._scheduler.get(run).trainer.step == 4  # nothing was lost
+        assert service.scheduler.get(run).trainer.step == 4  # nothing was lost
 
     asyncio.run(use())
 
@@ -207,13 +202,12 @@ def test_what_only_shows_pictures_is_asked_for_no_more_work():
     for entry in CATALOGUE.values():
         checkpoint = read_checkpoint(shipped_file(entry.shipped))
         assert checkpoint.run is None or checkpoint.progress["ended"]
-        work = _work_of(checkpoint)
+        work = work_of(checkpoint)
         assert (work.total_steps, work.batch_size) == (1, 1)
 
 
 def test_a_slow_machine_opens_every_shipped_file_and_describes_every_preset(service):
-    let_it_turn(service)  # the machine is measured
-    service._scheduler.slowdown = 10.0
+    service.scheduler.slowdown = 10.0
 
     async def use() -> None:
         for scene, entry in CATALOGUE.items():
@@ -221,7 +215,7 @@ def test_a_slow_machine_opens_every_shipped_file_and_describes_every_preset(serv
             opened = await service.open_checkpoint(run, shipped_file(entry.shipped))
             assert opened["notice"] == {"key": "opened"}
             for name in list(entry.presets)[: entry.offered]:
-                assert "notice" not in service.describe(entry.presets[name], scene), name
+                assert "notice" not in await service.describe(entry.presets[name], scene), name
 
     asyncio.run(use())
 
@@ -240,17 +234,17 @@ def test_a_run_by_the_clock_says_how_many_steps_it_will_have(service):
 def test_a_drawn_digit_is_shown_until_a_sample_is_chosen(service):
     async def use() -> None:
         run = await attached(service, "digits")
-        assert service.draw(run, DRAWING, 45) == {}
+        assert await service.draw(run, DRAWING, 45) == {}
         await seen_until(service, run, lambda s: s["picture"] and s["picture"]["sample"] is None)
-        assert service.draw(run, DRAWING, "up")["notice"]["name"] == "angle"
-        assert service.draw(run, None, 45)["notice"]["name"] == "drawing"
-        assert service.draw("gone", DRAWING, 45)["notice"] == {"key": "lost"}
-        assert service.look(run, 20)["notice"]["name"] == "sample"
-        assert service.look(run, 19) == {}
+        assert (await service.draw(run, DRAWING, "up"))["notice"]["name"] == "angle"
+        assert (await service.draw(run, None, 45))["notice"]["name"] == "drawing"
+        assert (await service.draw("gone", DRAWING, 45))["notice"] == {"key": "lost"}
+        assert (await service.look(run, 20))["notice"]["name"] == "sample"
+        assert await service.look(run, 19) == {}
         await seen_until(service, run, lambda s: s["picture"]["sample"] == 19)
         for scene in ("squares", "storm"):
             other = await attached(service, scene)
-            assert service.draw(other, DRAWING, 45)["notice"]["rule"] == "needs digits"
+            assert (await service.draw(other, DRAWING, 45))["notice"]["rule"] == "needs digits"
 
     asyncio.run(use())
 
@@ -260,10 +254,10 @@ def test_each_scene_opens_its_own_files(service, tmp_path):
         runs = {name: await attached(service, name) for name in SCENES}
         files = {n: await taken_home(service, run, tmp_path / n) for n, run in runs.items()}
         for mine, other in itertools.permutations(SCENES, 2):
-            trainer = service._scheduler.get(runs[mine]).trainer
+            trainer = service.scheduler.get(runs[mine]).trainer
             swapped = await service.open_checkpoint(runs[mine], files[other])
             assert swapped["notice"] == {"key": f"file of {other}"}
-            assert service._scheduler.get(runs[mine]).trainer is trainer
+            assert service.scheduler.get(runs[mine]).trainer is trainer
         for scene, run in runs.items():
             opened = await service.open_checkpoint(run, shipped_file(CATALOGUE[scene].shipped))
             assert opened["notice"] == {"key": "opened"}
@@ -271,7 +265,7 @@ def test_each_scene_opens_its_own_files(service, tmp_path):
             assert reloaded["settings"] == opened["settings"]
             again = await service.open_checkpoint(run, files[scene])
             assert again["notice"] == {"key": "opened"}  # what was taken home untouched
-        assert service._scheduler.get(runs["digits"]).shipped  # a network: Train begins anew
+        assert service.scheduler.get(runs["digits"]).shipped  # a network: Train begins anew
 
     asyncio.run(use())
 
@@ -279,13 +273,13 @@ def test_each_scene_opens_its_own_files(service, tmp_path):
 def test_what_is_no_checkpoint_is_refused_and_changes_nothing(service, tmp_path):
     async def use() -> None:
         run = await attached(service, "squares")
-        trainer = service._scheduler.get(run).trainer
+        trainer = service.scheduler.get(run).trainer
         (tmp_path / "rubbish").write_bytes(b"rubbish")
         for name in ("rubbish", "missing"):
             reply = await service.open_checkpoint(run, tmp_path / name)
             assert reply["notice"]["key"] == "checkpoint"
             assert reply["notice"]["text"]
-        assert service._scheduler.get(run).trainer is trainer
+        assert service.scheduler.get(run).trainer is trainer
 
     asyncio.run(use())
 
@@ -325,8 +319,8 @@ def test_the_storm_s_speed_cannot_be_changed_and_its_rate_can(service):
 
 
 def test_a_full_server_says_so(service, monkeypatch):
-    monkeypatch.setattr(scheduling, "WATCHED_SECONDS", 100.0)  # however slow the machine is
-    service._scheduler.limits = Limits(kept_runs=3)
+    monkeypatch.setattr(running, "WATCHED_SECONDS", 100.0)  # however slow the machine is
+    service.scheduler.limits = Limits(kept_runs=3)
 
     async def fill() -> dict:
         for _ in range(3):
@@ -339,4 +333,4 @@ def test_a_full_server_says_so(service, monkeypatch):
 @pytest.mark.parametrize("scene", SCENES)
 def test_the_shipped_checkpoint_is_there(service, scene):
     run = asyncio.run(attached(service, scene))
-    assert service._scheduler.get(run).shipped
+    assert service.scheduler.get(run).shipped

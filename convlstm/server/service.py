@@ -1,4 +1,4 @@
-"""What the page and the API ask for, as plain functions over plain values; nothing raises.
+"""What the page and the API ask a worker for, over plain values; nothing raises.
 
 Whatever arrives here may be anything that JSON can say. Settings go to the engine's validator; a
 refusal comes back as a notice, `{"key": ..., ...}`, which the page words in the viewer's language.
@@ -6,58 +6,63 @@ refusal comes back as a notice, `{"key": ..., ...}`, which the page words in the
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from convlstm.checks import SettingError, check_choice, shown
 from convlstm.files import CheckpointError, read_checkpoint
-from convlstm.files.checkpoint import Checkpoint, resume, start_from
-from convlstm.files.shipped import shipped_file
 from convlstm.scenes.catalogue import CATALOGUE
+from convlstm.server.controls import controls_of
+from convlstm.server.limits import MAX_UPLOAD_BYTES
+from convlstm.server.links import FIRST_SCENE, config_of_query, link_query, scene_of_query
+from convlstm.server.notices import Reply, refusal
+from convlstm.server.opening import read_shipped, trainer_of, work_of
 from convlstm.server.run import Run
 from convlstm.server.scheduler import ResetNeeded, Scheduler, ServerFull
+from convlstm.server.share import KINDS, make_file
 from convlstm.settings import configure, settings_of
-from convlstm.training.config import TrainConfig
-from convlstm.training.presets import default_config
+from convlstm.training.presets import default_config, offered, preset
 from convlstm.training.trainer import Trainer
-from convlstm.ui.links import FIRST_SCENE, config_of_query, link_query, scene_of_query
-from convlstm.ui.notices import Reply, refusal
-from convlstm.ui.share import KINDS, make_file
-from convlstm.ui.snapshot import Viewer
 
 _log = logging.getLogger(__name__)
-
-MAX_UPLOAD_BYTES = 2**28  # a file that a browser brings; the command line opens larger ones
-_UPDATE_SECONDS = 0.125  # 8 updates a second, for few viewers
-_UPDATE_SECONDS_PER_VIEWER = 0.02  # and fewer each where many watch, so that training goes on
-_HEARTBEAT_SECONDS = 2.0  # a silent page asks again after some missed beats
-_LONGEST_WATCH_SECONDS = 1800  # then the page asks again; a client that left is not served for ever
 
 
 class Service:
     """The page's and the API's requests to one scheduler.
 
-    Args:
+    Attributes:
         scheduler: owns the runs.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
+        self.scheduler = scheduler
+
+    async def scenes(self) -> Reply:
+        """Return each scene's controls and presets, as the page's scripts read them."""
+        return {
+            name: {
+                "controls": [asdict(control) for control in controls_of(name)],
+                "presets": {key: settings_of(preset(key)) for key in offered(name)},
+            }
+            for name in CATALOGUE
+        }
 
     async def attach(
-        self, run_id: object = None, query: object = None, scene: object = FIRST_SCENE
+        self, run_id: object = None, query: object = None, scene: object = None
     ) -> Reply:
         """Find a viewer's run again, or open a new one that shows the shipped checkpoint.
 
         Args:
             run_id: the id the viewer remembers, or None.
             query: a link's settings, names and texts, or None.
-            scene: one of the catalogue's, where the link does not say.
+            scene: one of the catalogue's, where the link does not say; None for the first.
 
         Returns:
             run (its id), scene, settings for the controls, and a notice where there is one.
         """
         notice, config = None, None
+        scene = FIRST_SCENE if scene is None else scene
         try:
             texts = _texts(query or {})
             scene = scene_of_query(texts, scene)
@@ -66,7 +71,7 @@ class Service:
         except SettingError as error:
             notice = refusal(error)
             scene = scene if isinstance(scene, str) and scene in CATALOGUE else FIRST_SCENE
-        run = self._scheduler.get(run_id)
+        run = self.scheduler.get(run_id)
         if run is not None and run.config.scene.name != scene:
             run, run_id = None, None
         if run is None:
@@ -78,15 +83,15 @@ class Service:
                 return {"notice": {"key": "full", "text": str(error)}}
         if config is None:
             config = run.config if run.chosen else default_config(scene)
-        self._scheduler.watch(run)
+        self.scheduler.watch(run)
         return {"run": run.id, "scene": scene, "settings": settings_of(config), "notice": notice}
 
-    def describe(self, settings: object, scene: object = FIRST_SCENE) -> Reply:
+    async def describe(self, settings: object, scene: object = None) -> Reply:
         """Check settings and say what they mean: reach, cost, and the link that holds them."""
         try:
-            scene = check_choice("scene", scene, CATALOGUE)
+            scene = check_choice("scene", FIRST_SCENE if scene is None else scene, CATALOGUE)
             config = configure(settings, default_config(scene))
-            cost = self._scheduler.check(config)
+            cost = await asyncio.to_thread(self.scheduler.check, config)
         except SettingError as error:
             return {"notice": refusal(error)}
         pace = config.scene.pace
@@ -104,22 +109,22 @@ class Service:
         Returns:
             The run's state, and a notice if something was refused; then nothing changed.
         """
-        run = self._scheduler.get(run_id)
+        run = self.scheduler.get(run_id)
         if run is None:
             return {"notice": {"key": "lost"}}
         try:
             if action == "train":
-                await _done(self._scheduler.train(run, settings))
+                await _done(self.scheduler.train(run, settings))
             elif action == "step":
-                await _done(self._scheduler.step(run, settings))
+                await _done(self.scheduler.step(run, settings))
             elif action == "reset":
-                await _done(self._scheduler.reset(run, settings))
+                await _done(self.scheduler.reset(run, settings))
             elif action == "change":
                 await self._change(run, settings)
             elif action == "pause":
-                await _done(self._scheduler.pause(run))
+                await _done(self.scheduler.pause(run))
             elif action == "stop":
-                await _done(self._scheduler.stop(run))
+                await _done(self.scheduler.stop(run))
             else:
                 return {"notice": {"key": "action", "text": f"action is {shown(action)}."}}
         except SettingError as error:
@@ -129,18 +134,18 @@ class Service:
             return {"state": run.state, "notice": notice}
         return {"state": run.state}
 
-    def look(self, run_id: object, sample: object) -> Reply:
+    async def look(self, run_id: object, sample: object) -> Reply:
         """Choose the sequence that a run shows."""
-        run = self._scheduler.get(run_id)
+        run = self.scheduler.get(run_id)
         if run is None:
             return {"notice": {"key": "lost"}}
         try:
-            self._scheduler.look(run, sample)
+            self.scheduler.look(run, sample)
         except SettingError as error:
             return {"notice": refusal(error)}
         return {}
 
-    def draw(self, run_id: object, drawing: object, angle: object) -> Reply:
+    async def draw(self, run_id: object, drawing: object, angle: object) -> Reply:
         """Set a drawn digit moving, and show how a run's network continues it.
 
         Args:
@@ -148,36 +153,18 @@ class Service:
             drawing: 56 x 56 grey values, row by row, 0 to 255.
             angle: its direction in degrees, 0 to the right and 90 downwards.
         """
-        run = self._scheduler.get(run_id)
+        run = self.scheduler.get(run_id)
         if run is None:
             return {"notice": {"key": "lost"}}
         try:
-            self._scheduler.draw(run, drawing, angle)
+            self.scheduler.draw(run, drawing, angle)
         except SettingError as error:
             return {"notice": refusal(error)}
         return {}
 
-    async def watch(self, run_id: object) -> AsyncIterator[Reply]:
-        """Yield snapshots of a run: when something changed, and as a sign of life."""
-        run = self._scheduler.get(run_id)
-        if run is None:
-            lost = {"run": run_id} if isinstance(run_id, str) else {}
-            yield {**lost, "notice": {"key": "lost"}}
-            return
-        viewer, version, beat = Viewer(run), -1, 0
-        clock = asyncio.get_running_loop().time
-        started = sent = clock()
-        while self._scheduler.get(run.id) is run and clock() - started < _LONGEST_WATCH_SECONDS:
-            self._scheduler.watch(run)
-            if run.version != version or clock() - sent > _HEARTBEAT_SECONDS:
-                version, sent, beat = run.version, clock(), beat + 1
-                yield {**viewer.snapshot(self._scheduler.working_runs()), "beat": beat}
-            viewers = self._scheduler.watched_runs()
-            await asyncio.sleep(max(_UPDATE_SECONDS, viewers * _UPDATE_SECONDS_PER_VIEWER))
-
     async def open_checkpoint(self, run_id: object, path: Path) -> Reply:
         """Replace a run by an uploaded checkpoint's; a bad file changes nothing."""
-        run = self._scheduler.get(run_id)
+        run = self.scheduler.get(run_id)
         if run is None:
             return {"notice": {"key": "lost"}}
         try:
@@ -185,11 +172,11 @@ class Service:
             config = checkpoint.config
             if config.scene.name != run.config.scene.name:
                 return {"notice": {"key": f"file of {config.scene.name}"}}
-            self._scheduler.check(_work_of(checkpoint))
+            self.scheduler.check(work_of(checkpoint))
             await _done(
-                self._scheduler.replace(
+                self.scheduler.replace(
                     run,
-                    lambda: _trainer_of(checkpoint, self._scheduler.device),
+                    lambda: trainer_of(checkpoint, self.scheduler.device),
                     shipped=checkpoint.run is None,
                 )
             )
@@ -205,48 +192,32 @@ class Service:
         Returns:
             Its name and content, or a notice.
         """
-        run = self._scheduler.get(run_id)
+        run = self.scheduler.get(run_id)
         if run is None:
             return {"notice": {"key": "lost"}}
         try:
-            file = await make_file(self._scheduler, run, check_choice("kind", kind, KINDS))
+            file = await make_file(self.scheduler, run, check_choice("kind", kind, KINDS))
         except SettingError as error:
             return {"notice": refusal(error)}
         return {"notice": {"key": "no picture"}} if file is None else file
 
     async def _open(self, scene: str) -> Run:
-        device = self._scheduler.device
+        device = self.scheduler.device
         try:
-            path = shipped_file(CATALOGUE[scene].shipped)
-            checkpoint = await asyncio.to_thread(read_checkpoint, path)
+            checkpoint = await asyncio.to_thread(read_shipped, scene)
             return await _done(
-                self._scheduler.open(lambda: _trainer_of(checkpoint, device), shipped=True)
+                self.scheduler.open(lambda: trainer_of(checkpoint, device), shipped=True)
             )
         except CheckpointError as error:
             # A missing or foreign file costs the first picture, not the page.
             _log.warning("no shipped checkpoint: %s", error)
-            return await _done(self._scheduler.open(lambda: Trainer(default_config(scene), device)))
+            return await _done(self.scheduler.open(lambda: Trainer(default_config(scene), device)))
 
     async def _change(self, run: Run, settings: object) -> None:
         config = configure(settings, default_config(run.config.scene.name))
-        self._scheduler.check(config)
+        self.scheduler.check(config)
         if run.state in ("training", "waiting", "paused"):
-            self._scheduler.adjust(run, config)
-
-
-def _trainer_of(checkpoint: Checkpoint, device: object) -> Trainer:
-    """Make the trainer of a file's run, or one that shows a file's network."""
-    if checkpoint.run is None:
-        return start_from(checkpoint, checkpoint.config, device)
-    return resume(checkpoint, device)
-
-
-def _work_of(checkpoint: Checkpoint) -> TrainConfig:
-    """Return what a file makes a server compute: a run to go on with, or pictures alone."""
-    if checkpoint.run is not None and checkpoint.progress["ended"] is None:
-        return checkpoint.config
-    pictures = {"epochs": 1, "batches_per_epoch": 1, "batch_size": 1, "max_minutes": 0}
-    return configure(pictures, checkpoint.config)
+            self.scheduler.adjust(run, config)
 
 
 def _texts(query: object) -> Mapping[str, str]:

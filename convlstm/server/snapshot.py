@@ -11,13 +11,13 @@ from dataclasses import asdict
 import numpy as np
 
 from convlstm.files.pictures import sprite_sheet
+from convlstm.files.script import has_script
 from convlstm.scenes.scene import Measure
 from convlstm.server.run import Run
 from convlstm.server.view import StagePicture
 from convlstm.training.metrics import Evaluation, Scores
 from convlstm.training.records import StepRecord
 from convlstm.training.trainer import Trainer
-from convlstm.ui.share import has_script
 
 _CURVE_POINTS = 500  # of the training curve at the end of a run; a screen shows no more
 
@@ -53,6 +53,7 @@ class Viewer:
             "reason": run.reason,
             "place": run.place,
             "shipped": run.shipped,
+            "resumed": list(run.resumed),
             "step": done,
             "steps": total,
             "epoch": -(-done // config.batches_per_epoch),

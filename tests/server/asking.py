@@ -1,10 +1,10 @@
 """Small runs of every scene, as a page asks for them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 from convlstm.scenes.catalogue import CATALOGUE
-from convlstm.ui.service import Service
+from convlstm.server.service import Service
 
 SCENES = tuple(CATALOGUE)
 DEADLINE = 120  # s; only a test that fails waits for it
@@ -36,13 +36,18 @@ async def seen_until(
 ) -> dict[str, object]:
     """Watch a run until a snapshot is as wanted; return that one."""
 
-    async def look(snapshots: AsyncIterator[dict]) -> dict[str, object]:
-        async for snapshot in snapshots:
-            if wanted(snapshot):
-                return snapshot
-        raise AssertionError("the stream ended")
+    scheduler = service.scheduler
+    version = scheduler.get(run).version
 
-    return await asyncio.wait_for(look(service.watch(run)), DEADLINE)
+    async def look() -> dict[str, object]:
+        while True:
+            scheduler.watch(scheduler.get(run))
+            told = scheduler.get(run).snapshot
+            if told and told[0] >= version and wanted(told[1]):
+                return told[1]
+            await asyncio.sleep(0.01)
+
+    return await asyncio.wait_for(look(), DEADLINE)
 
 
 def is_finished(snapshot: dict) -> bool:

@@ -4,13 +4,13 @@ import asyncio
 import io
 import zipfile
 
-from convlstm.checks import SettingError
 from convlstm.files.pictures import losses_csv, picture_files
-from convlstm.files.script import check_sayable, training_script
+from convlstm.files.script import training_script
+from convlstm.scenes.scene import Scene
 from convlstm.server.run import Run
 from convlstm.server.scheduler import Scheduler
-from convlstm.training.config import TrainConfig
 from convlstm.training.picture import Picture
+from convlstm.training.records import StepRecord
 
 KINDS = ("checkpoint", "losses", "pictures", "script")
 
@@ -34,30 +34,23 @@ async def make_file(scheduler: Scheduler, run: Run, kind: str) -> tuple[str, byt
             scheduler.save(run)
         )
     if kind == "losses":
-        return "losses.csv", await asyncio.to_thread(_losses, run)
+        records = await _records(scheduler, run)
+        return "losses.csv", (await asyncio.to_thread(losses_csv, records)).encode()
     if kind == "script":
         return "train_convlstm.py", training_script(run.config).encode()
     picture = run.picture  # once: the compute thread changes it
     if picture is None:
         return None
-    return "pictures.zip", await asyncio.to_thread(_pictures, run, picture)
+    records = await _records(scheduler, run)
+    return "pictures.zip", await asyncio.to_thread(_pictures, run.config.scene, records, picture)
 
 
-def has_script(config: TrainConfig) -> bool:
-    """Whether a run can be had as a script."""
-    try:
-        check_sayable(config)
-    except SettingError:
-        return False
-    return True
+async def _records(scheduler: Scheduler, run: Run) -> list[StepRecord]:
+    """Copy a run's records on the thread that makes them."""
+    return await asyncio.wrap_future(scheduler.call(lambda: run.trainer.records[: run.steps_done]))
 
 
-def _losses(run: Run) -> bytes:
-    return losses_csv(run.trainer.records[: run.steps_done]).encode()
-
-
-def _pictures(run: Run, picture: Picture) -> bytes:
-    scene, records = run.config.scene, run.trainer.records[: run.steps_done]
+def _pictures(scene: Scene, records: list[StepRecord], picture: Picture) -> bytes:
     files = picture_files(picture, records, scene.look, scene.measure)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -11,17 +11,17 @@ from PIL import Image
 
 from convlstm.files.checkpoint import checkpoint_bytes, read_checkpoint, resume
 from convlstm.server.run import Run
+from convlstm.server.snapshot import Viewer
 from convlstm.settings import configure
 from convlstm.training import trainer as training
 from convlstm.training.presets import default_config
 from convlstm.training.trainer import Trainer
-from convlstm.ui.snapshot import Viewer
-from tests.ui.helpers import SCENES, TINY, is_finished, seen_until
+from tests.server.asking import SCENES, TINY, is_finished, seen_until
 
 FIELDS = set(
-    "run scene beat state reason place shipped step steps epoch epochs horizon horizonEnd stepMs "
+    "run scene state reason place shipped step steps epoch epochs horizon horizonEnd stepMs "
     "left seconds device precision parameters sequences hasScript stage curve scores "
-    "picture".split()
+    "picture resumed".split()
 )
 STAGE = set("error baselines colours low high unit closeUp drawable".split())
 PICTURE = set("sample samples width height context horizon sprites times scores baselines".split())

@@ -3,10 +3,10 @@
 import pytest
 
 from convlstm.checks import SettingError
+from convlstm.server.controls import Control, controls_of
 from convlstm.settings import Integer, Number, all_declared, configure, settings_of
 from convlstm.training.presets import default_config
-from convlstm.ui.controls import Control, controls_of
-from tests.ui.helpers import SCENES
+from tests.server.asking import SCENES
 
 EVERY = [(scene, control) for scene in SCENES for control in controls_of(scene)]
 # What some values need beside them.

@@ -1,0 +1,76 @@
+"""When a run is kept, so that it goes on after a death, none of it more than a few seconds old."""
+
+import time
+
+from convlstm.files.checkpoint import checkpoint_bytes, network_bytes
+from convlstm.server.run import Run
+from convlstm.server.shelf import Note, Shelf
+from convlstm.settings import settings_of
+
+_FIRST_SECONDS = 1.0  # after which a new run is kept
+_SECONDS = 4.0  # between two contents of a run
+_SHARE = 20  # times what making one takes: keeping slows a training by a twentieth
+_LONGEST_SECONDS = 8.0
+
+
+class Keeper:
+    """Puts runs on a shelf; on the compute thread.
+
+    Args:
+        shelf: where to.
+    """
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._kept: dict[str, tuple[object, Note]] = {}  # what was kept of each run
+        self._due: dict[str, float] = {}
+
+    def keep(self, run: Run, *, at_once: bool = False) -> bool:
+        """Keep a run if it has changed and it is time to; return whether its content was."""
+        now, trainer, note = time.monotonic(), run.trainer, _note(run)
+        learnt = trainer, trainer.step, trainer.evaluation_is_due, len(trainer.changes)
+        before, noted = self._kept.get(run.id, ((None,), None))
+        is_new = before[0] is not trainer
+        waits = not (is_new or at_once) and run.wants_work and now < self._due[run.id]
+        if learnt == before or waits:
+            if note != noted:
+                self._kept[run.id] = before, note
+                self._shelf.put(note)
+            return False
+        self._shelf.put(note, _content(run))
+        taken = time.monotonic() - now
+        pause = min(max(_SECONDS, _SHARE * taken), _LONGEST_SECONDS)
+        self._due[run.id] = now + (_FIRST_SECONDS if is_new else pause)
+        self._kept[run.id] = learnt, note
+        return True
+
+    def forget(self, run_id: str) -> None:
+        """Take a run off the shelf."""
+        self._kept.pop(run_id, None)
+        self._due.pop(run_id, None)
+        self._shelf.remove(run_id)
+
+
+def _note(run: Run) -> Note:
+    return Note(
+        run.id,
+        run.config.scene.name,
+        settings_of(run.wanted),
+        run.state,
+        run.reason,
+        run.sample,
+        run.shipped,
+        run.chosen,
+        run.resumed,
+        # To the minute: nobody writes a file because somebody looks.
+        time.time() // 60 * 60 - (time.monotonic() - run.watched_at) // 60 * 60,
+    )
+
+
+def _content(run: Run) -> bytes:
+    """Make what its trainer can be made of again; empty where its settings, or less, are enough."""
+    if run.shipped and not run.chosen:
+        return b""
+    if run.trainer.step:
+        return checkpoint_bytes(run.trainer)
+    return network_bytes(run.trainer) if run.trainer.earlier else b""

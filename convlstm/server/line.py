@@ -1,0 +1,43 @@
+"""A line between the page's process and a worker: whole values, one after the other, over pipes.
+
+Both ends are this program's own, and nobody else writes to the pipes; so values are pickled.
+"""
+
+import pickle
+import threading
+from typing import BinaryIO
+
+
+class Line:
+    """One end of it.
+
+    Args:
+        reading: where the other end's values come from.
+        writing: where this end's values go.
+    """
+
+    def __init__(self, reading: BinaryIO, writing: BinaryIO) -> None:
+        self._reading, self._writing = reading, writing
+        self._sending = threading.Lock()
+
+    def send(self, *value: object) -> None:
+        """Send a value; from any thread.
+
+        Raises:
+            OSError: the other end is gone.
+        """
+        content = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+        with self._sending:
+            self._writing.write(content)
+            self._writing.flush()
+
+    def receive(self) -> tuple:
+        """Wait for a value; from one thread.
+
+        Raises:
+            EOFError: the other end is gone.
+        """
+        try:
+            return pickle.load(self._reading)
+        except (OSError, ValueError, pickle.UnpicklingError) as error:  # cut in mid-value
+            raise EOFError from error

@@ -1,0 +1,71 @@
+"""Trainers for what a server opens: shipped files, uploads, and runs that go on after a death."""
+
+import functools
+from pathlib import Path
+
+import torch
+
+from convlstm.checks import check_choice
+from convlstm.files.checkpoint import Checkpoint, read_checkpoint, resume, start_from
+from convlstm.files.shipped import shipped_file
+from convlstm.scenes.catalogue import CATALOGUE
+from convlstm.server.run import ACTIVE, OVER, Run
+from convlstm.server.shelf import Note
+from convlstm.settings import configure
+from convlstm.training.config import TrainConfig
+from convlstm.training.presets import default_config
+from convlstm.training.trainer import Trainer
+
+
+@functools.cache  # a few MiB that never change, asked for by every new page
+def read_shipped(scene: str) -> Checkpoint:
+    """Read the file whose network a scene's page shows before anybody has trained.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    return read_checkpoint(shipped_file(CATALOGUE[scene].shipped))
+
+
+def trainer_of(checkpoint: Checkpoint, device: torch.device) -> Trainer:
+    """Make the trainer of a file's run, or one that shows a file's network."""
+    if checkpoint.run is None:
+        return start_from(checkpoint, checkpoint.config, device)
+    return resume(checkpoint, device)
+
+
+def work_of(checkpoint: Checkpoint) -> TrainConfig:
+    """Return what a file makes a server compute: a run to go on with, or pictures alone."""
+    if checkpoint.run is not None and checkpoint.progress["ended"] is None:
+        return checkpoint.config
+    pictures = {"epochs": 1, "batches_per_epoch": 1, "batch_size": 1, "max_minutes": 0}
+    return configure(pictures, checkpoint.config)
+
+
+def restored(note: Note, content: Path | None, device: torch.device) -> Run:
+    """Make a run anew that was kept, as it was when it was kept.
+
+    Args:
+        note: what it was doing; one that trained is to train again.
+        content: its checkpoint, where there is one.
+        device: where it computes.
+
+    Raises:
+        CheckpointError: its content, or the shipped file, is missing or damaged.
+        SettingError: a note's value is refused.
+    """
+    check_choice("scene", note.scene, CATALOGUE)
+    if content is not None:
+        trainer = trainer_of(read_checkpoint(content), device)
+    elif note.shipped:
+        trainer = trainer_of(read_shipped(note.scene), device)
+    else:
+        trainer = Trainer(configure(note.settings, default_config(note.scene)), device)
+    run = Run(trainer, shipped=note.shipped, run_id=note.id)
+    run.chosen, run.sample = note.chosen, min(note.sample, run.view.samples - 1)
+    run.resumed = tuple(step for step in note.resumed if step <= trainer.step)
+    if note.state in (*ACTIVE, "paused", *OVER) and not trainer.ended:
+        run.state, run.reason = note.state, note.reason
+    if note.state in ACTIVE and not trainer.ended:
+        run.resumed = (*run.resumed, trainer.step)
+    return run

@@ -1,0 +1,319 @@
+"""The workers, as the page's process has them: it asks, is told, and starts again what has died.
+
+Nothing here computes or imports what does. Every run belongs to one worker; a new one goes to the
+worker with the least to do.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+
+from convlstm.server.limits import Limits
+from convlstm.server.line import Line
+from convlstm.server.orders import Order
+
+_log = logging.getLogger(__name__)
+
+Reply = dict[str, object]
+
+_ROOT = Path(__file__).parents[2]  # whence the package is imported
+_WATCH_SECONDS = 1.0  # between two messages which runs are looked at
+_MOST_PAUSE = 30.0  # s before a worker is started once more that dies again and again
+_SOUND_SECONDS = 10.0  # a worker that lived so long is started again at once
+_MOST_TRIES = 2  # of a question whose worker died
+_MOST_GONE = 10_000  # ids of runs that are no more
+_CLOSE_SECONDS = 10.0  # that a worker may take to put everything away
+
+
+class Pool:
+    """The workers of a server, one for each device.
+
+    Args:
+        devices: where they compute.
+        limits: what each takes on.
+        folder: where runs are kept over the server's end; None for no longer than that.
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[str] = ("auto",),
+        limits: Limits | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self._passing = None if folder else tempfile.mkdtemp(prefix="convlstm-")
+        kept = folder or Path(self._passing)
+        limits = limits or Limits()
+        self._workers = [
+            _Worker(Order(device, limits, str(kept / f"worker-{n}")))
+            for n, device in enumerate(devices)
+        ]
+
+    def wait_ready(self, seconds: float | None = None) -> list[str]:
+        """Wait until every worker is ready; return their devices.
+
+        Raises:
+            ValueError: there is no such device.
+            TimeoutError: it takes longer than that.
+        """
+        return [worker.ready.result(seconds) for worker in self._workers]
+
+    def processes(self) -> list[subprocess.Popen | None]:
+        """Return the workers' processes; None for one that is about to be started again."""
+        return [worker.process for worker in self._workers]
+
+    async def ask(self, name: str, *values: object, run: object = None) -> Reply:
+        """Ask for one of `Service`'s methods.
+
+        Args:
+            name: of the method.
+            values: its arguments.
+            run: the run that it is about, if any.
+        """
+        worker = self._of(run) or min(self._workers, key=lambda each: each.load())
+        reply = await asyncio.wrap_future(worker.ask(name, values))
+        if isinstance(reply, dict) and isinstance(opened := reply.get("run"), str):
+            worker.runs.add(opened)
+        if name in ("act", "open_checkpoint") and isinstance(run, str):
+            worker.forget_seen(run)
+        return reply
+
+    def watch(self, run: str) -> None:
+        """Say that somebody looks at a run: its snapshots are sent and it is kept."""
+        (self._of(run) or self._workers[0]).watch(run)
+
+    def seen(self, run: str) -> Reply | None:
+        """Return what was told of a run, a new object whenever it has changed; None before."""
+        return (self._of(run) or self._workers[0]).seen.get(run)
+
+    def is_gone(self, run: str) -> bool:
+        """Whether there is no such run any more, or never was."""
+        return run in (self._of(run) or self._workers[0]).gone
+
+    def close(self) -> None:
+        """End the workers, after they have put their runs away."""
+        for worker in self._workers:
+            worker.close()
+        for worker in self._workers:
+            worker.join()
+        if self._passing:
+            shutil.rmtree(self._passing, ignore_errors=True)
+
+    def _of(self, run: object) -> "_Worker | None":
+        return next((worker for worker in self._workers if run in worker.runs), None)
+
+
+class _Worker:
+    """One worker process after the other; all questions outlive them.
+
+    Attributes:
+        ready: done when it first was, with its device.
+        runs: ids of its runs.
+        seen: what was told of them.
+        gone: ids that it does not know.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self.ready: Future = Future()
+        self.process: subprocess.Popen | None = None
+        self.runs: set[str] = set()
+        self.seen: dict[str, Reply] = {}
+        self.gone: dict[str, None] = {}
+        self._watched: dict[str, float] = {}
+        self._numbers = itertools.count()
+        self._asked: dict[int, tuple[tuple, Future, int]] = {}
+        self._changing = threading.RLock()
+        self._outgoing: queue.SimpleQueue = queue.SimpleQueue()
+        self._line: Line | None = None
+        self._computing = ""  # the run whose turn it is
+        self._kept: dict[str, int] = {}  # the step from which each would go on
+        self._suspect: tuple[str, int | None] = ("", None)  # whose turn it was at the last death
+        self._closing = threading.Event()
+        self._threads = [
+            threading.Thread(target=work, name=name, daemon=True)
+            for name, work in (("worker", self._live), ("questions", self._send))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def ask(self, name: str, values: tuple) -> Future:
+        """Ask the worker, or the one after it."""
+        future: Future = Future()
+        with self._changing:
+            if self.ready.done() and self.ready.exception():
+                future.set_result({"notice": {"key": "broken", "text": "There is no worker."}})
+                return future
+            number = next(self._numbers)
+            self._asked[number] = (number, name, values), future, 1
+            if self._line:
+                self._outgoing.put(("ask", number, name, values))
+        return future
+
+    def watch(self, run: str) -> None:
+        """Note that somebody looks at a run."""
+        is_new = run not in self._watched
+        self._watched[run] = time.monotonic()
+        if is_new:
+            self._outgoing.put(("watch", [run]))
+
+    def forget_seen(self, run: str) -> None:
+        """Ask for a run's whole snapshot anew: what was seen before may no longer hold."""
+        self.seen.pop(run, None)
+        self._outgoing.put(("tell", run))
+
+    def load(self) -> int:
+        """Count the runs that train, and the questions that wait."""
+        active = sum(s.get("state") in ("training", "waiting") for s in list(self.seen.values()))
+        return active + len(self._asked)
+
+    def close(self) -> None:
+        """End the process when it has put its runs away."""
+        self._closing.set()
+        self._outgoing.put(None)
+
+    def join(self) -> None:
+        """Wait for the end; whatever does not end by itself is killed."""
+        process = self.process
+        if process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_CLOSE_SECONDS)
+            process.kill()
+        for thread in self._threads:
+            thread.join(_CLOSE_SECONDS)
+
+    # The thread that starts processes and listens to them.
+
+    def _live(self) -> None:
+        pause = 0.0
+        while not self._closing.wait(pause):
+            started = time.monotonic()
+            self._live_once()
+            if self._closing.is_set() or (self.ready.done() and self.ready.exception()):
+                break
+            code = self.process.wait()
+            self._mourn(code)
+            lived = time.monotonic() - started
+            pause = 0.0 if lived > _SOUND_SECONDS else min(_MOST_PAUSE, 2 * pause + 0.25)
+        with self._changing:
+            for _, future, _ in self._asked.values():
+                future.set_result({"notice": {"key": "broken", "text": "The server is closing."}})
+            self._asked.clear()
+
+    def _live_once(self) -> None:
+        """Start a process, and listen to it to its end."""
+        path = os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "convlstm.server.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": path},
+        )
+        line = Line(self.process.stdout, self.process.stdin)
+        with contextlib.suppress(OSError, EOFError):
+            line.send(self._order)
+            while True:
+                kind, *values = line.receive()
+                getattr(self, f"_on_{kind}")(line, *values)
+        with self._changing:
+            self._line = None
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+    def _mourn(self, code: int) -> None:
+        """Find out whether a run has killed its worker, and give questions another chance."""
+        run = self._computing
+        kept = self._kept.get(run)
+        _log.error("A worker has died (%s), in the turn of run %s; another starts.", code, run)
+        if run and (run, kept) == self._suspect:  # twice, without getting any further
+            self._order = replace(self._order, blamed=self._order.blamed | {run})
+        self._suspect, self._computing = (run, kept), ""
+        with self._changing:
+            for number, (message, future, tries) in list(self._asked.items()):
+                if tries < _MOST_TRIES:
+                    self._asked[number] = message, future, tries + 1
+                else:
+                    del self._asked[number]
+                    future.set_result({"notice": {"key": "broken", "text": "A worker has died."}})
+
+    def _on_ready(self, line: Line, device: str, steps: dict[str, int]) -> None:
+        for run in self.runs - steps.keys():
+            self._on_gone(line, run)
+        self.runs |= steps.keys()
+        self._kept = dict(steps)
+        suspect = self._suspect[0]
+        self._suspect = suspect, steps.get(suspect)
+        with self._changing:
+            self._line = line
+            for message, _, _ in self._asked.values():
+                self._outgoing.put(("ask", *message))
+        self._outgoing.put(("watch", list(self._watched)))
+        if not self.ready.done():
+            self.ready.set_result(device)
+
+    def _on_refused(self, line: Line, text: str) -> None:
+        self.ready.set_exception(ValueError(text))
+
+    def _on_computes(self, line: Line, run: str) -> None:
+        self._computing = run
+
+    def _on_kept(self, line: Line, run: str, step: int) -> None:
+        self._kept[run] = step
+
+    def _on_reply(self, line: Line, number: int, reply: object) -> None:
+        with self._changing:
+            _, future, _ = self._asked.pop(number, (None, None, None))
+        if future:
+            future.set_result(reply)
+
+    def _on_seen(self, line: Line, run: str, is_whole: bool, changes: Reply) -> None:
+        self.runs.add(run)
+        self.seen[run] = changes if is_whole else {**self.seen.get(run, {}), **changes}
+
+    def _on_gone(self, line: Line, run: str) -> None:
+        self.runs.discard(run)
+        self.seen.pop(run, None)
+        self._watched.pop(run, None)
+        self.gone[run] = None
+        while len(self.gone) > _MOST_GONE:
+            del self.gone[next(iter(self.gone))]
+
+    # The thread that sends.
+
+    def _send(self) -> None:
+        told_at = time.monotonic()
+        while not self._closing.is_set():
+            message = ()
+            with contextlib.suppress(queue.Empty):
+                message = self._outgoing.get(timeout=_WATCH_SECONDS)
+            now = time.monotonic()
+            if now - told_at >= _WATCH_SECONDS:
+                told_at = now
+                for run, at in list(self._watched.items()):
+                    if now - at > 2 * _WATCH_SECONDS:
+                        self._watched.pop(run, None)
+                self._send_one(("watch", list(self._watched)))
+            if message:
+                self._send_one(message)
+        if self.process:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+
+    def _send_one(self, message: tuple) -> None:
+        line = self._line
+        if line:
+            with contextlib.suppress(OSError, ValueError):  # it has died: `_live` sees that
+                line.send(*message)

@@ -1,0 +1,159 @@
+"""Files from which runs go on after their worker, or the whole server, has died.
+
+Each run has a note, which says what it was doing, and, once it has learnt something, the content
+of its checkpoint. A thread of its own writes: nobody waits for the disk, and what is newer replaces
+what is not written yet.
+"""
+
+import contextlib
+import json
+import logging
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from convlstm.files.safe_files import CheckpointError, write_atomically
+
+_log = logging.getLogger(__name__)
+
+_NOTE, _CONTENT = ".json", ".safetensors"
+_CLOSE_SECONDS = 5.0  # that the disk may take when the server ends
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a run was doing when it was last looked at.
+
+    Attributes:
+        id: of the run.
+        scene: in which it is.
+        settings: of the run, where no content says them.
+        state: what it was doing.
+        reason: why it stopped, or empty.
+        sample: which sequence its viewers looked at.
+        shipped: whether it shows a model that was trained before, untouched.
+        chosen: whether its settings were somebody's choice.
+        resumed: steps at which it went on after a death.
+        seen_at: when somebody last looked, s since 1970.
+    """
+
+    id: str
+    scene: str
+    settings: dict[str, object]
+    state: str
+    reason: str
+    sample: int
+    shipped: bool
+    chosen: bool
+    resumed: tuple[int, ...]
+    seen_at: float
+
+
+class Shelf:
+    """The notes and contents of one worker's runs, in a folder.
+
+    Args:
+        folder: where they are; it is made if it is not there.
+        max_bytes: of all contents together; beyond them the runs that nobody has looked at for
+            longest lose theirs.
+    """
+
+    def __init__(self, folder: Path, max_bytes: float) -> None:
+        self._folder, self._max_bytes = folder, max_bytes
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(".*.tmp"):  # of a write that a kill has broken off
+            leftover.unlink(missing_ok=True)
+        self._waiting: dict[str, tuple[Note | None, bytes | None]] = {}
+        self._wake = threading.Condition()
+        self._busy = self._closing = False
+        self._thread = threading.Thread(target=self._write, name="shelf", daemon=True)
+        self._thread.start()
+
+    def notes(self) -> list[Note]:
+        """Read all notes; what is no note is left out."""
+        found = []
+        for path in sorted(self._folder.glob("*" + _NOTE)):
+            try:
+                values = json.loads(path.read_text("utf-8"))
+                note = Note(**values | {"resumed": tuple(values["resumed"])})
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                _log.warning("%s is no note: %s", path, error)
+                continue
+            if note.id + _NOTE == path.name:
+                found.append(note)
+        return found
+
+    def content(self, run_id: str) -> Path | None:
+        """Return the file of a run's content, or None if it has none."""
+        path = self._folder / (run_id + _CONTENT)
+        return path if path.is_file() else None
+
+    def put(self, note: Note, content: bytes | None = None) -> None:
+        """Keep a note, and a content where there is a new one; an empty one takes the old away."""
+        with self._wake:
+            waiting = self._waiting.get(note.id, (None, None))[1]
+            self._waiting[note.id] = note, waiting if content is None else content
+            self._wake.notify_all()
+
+    def remove(self, run_id: str) -> None:
+        """Forget a run."""
+        with self._wake:
+            self._waiting[run_id] = None, b""
+            self._wake.notify_all()
+
+    def settle(self, seconds: float = _CLOSE_SECONDS) -> bool:
+        """Wait until everything is written; return whether it is."""
+        with self._wake:
+            return self._wake.wait_for(lambda: not (self._waiting or self._busy), seconds)
+
+    def close(self) -> None:
+        """Write what is waiting, and end."""
+        self.settle()
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+        self._thread.join(_CLOSE_SECONDS)
+
+    def _write(self) -> None:
+        while True:
+            with self._wake:
+                self._busy = False
+                self._wake.notify_all()
+                self._wake.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    return
+                run_id = next(iter(self._waiting))
+                note, content = self._waiting.pop(run_id)
+                self._busy = True
+            try:
+                self._write_one(run_id, note, content)
+                self._make_room(run_id)
+            except (CheckpointError, OSError) as error:  # a full disk: the run goes on, unkept
+                _log.warning("a run could not be kept: %s", error)
+
+    def _write_one(self, run_id: str, note: Note | None, content: bytes | None) -> None:
+        path = self._folder / (run_id + _CONTENT)
+        if content == b"":
+            path.unlink(missing_ok=True)
+        elif content is not None:
+            write_atomically(path, content, durable=False)
+        path = self._folder / (run_id + _NOTE)
+        if note is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_atomically(path, json.dumps(asdict(note)).encode(), durable=False)
+
+    def _make_room(self, newest: str) -> None:
+        """Drop the contents that were written longest ago."""
+        found = []
+        for path in self._folder.glob("*" + _CONTENT):
+            with contextlib.suppress(OSError):  # gone meanwhile
+                found.append((path.stat().st_mtime, path.stat().st_size, path))
+        total = sum(size for _, size, _ in found)
+        for _, size, path in sorted(found):
+            if total <= self._max_bytes:
+                return
+            if path.stem != newest:
+                path.unlink(missing_ok=True)
+                path.with_suffix(_NOTE).unlink(missing_ok=True)
+                total -= size

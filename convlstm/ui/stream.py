@@ -1,0 +1,51 @@
+"""Streams of snapshots, one for each viewer of a run."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from convlstm.server.pool import Pool, Reply
+
+_UPDATE_SECONDS = 0.125  # 8 updates a second, for few viewers
+_UPDATE_SECONDS_PER_STREAM = 0.02  # and fewer each where many watch
+_HEARTBEAT_SECONDS = 2.0  # a silent page asks again after some missed beats
+_LONGEST_SECONDS = 1800  # then the page asks again; a client that left is not served for ever
+
+
+class Streams:
+    """All streams of a page.
+
+    Args:
+        pool: whose runs are watched.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._open = 0
+
+    async def watch(
+        self, run: object, is_read: Callable[[], bool] = lambda: True
+    ) -> AsyncIterator[Reply]:
+        """Yield snapshots of a run: when something changed, and as a sign of life.
+
+        Args:
+            run: its id.
+            is_read: whether what was yielded so far has been taken; a stream that nobody reads
+                ends.
+        """
+        clock = asyncio.get_running_loop().time
+        started, sent, beat, last = clock(), clock(), 0, None
+        self._open += 1
+        try:
+            while clock() - started < _LONGEST_SECONDS and is_read():
+                if not isinstance(run, str) or self._pool.is_gone(run):
+                    yield {"run": run, "notice": {"key": "lost"}}
+                    return
+                self._pool.watch(run)
+                seen = self._pool.seen(run)
+                is_silent = clock() - sent > _HEARTBEAT_SECONDS
+                if seen and (seen is not last or is_silent):
+                    last, sent, beat = seen, clock(), beat + 1
+                    yield {**seen, "beat": beat}
+                await asyncio.sleep(max(_UPDATE_SECONDS, self._open * _UPDATE_SECONDS_PER_STREAM))
+        finally:
+            self._open -= 1
