@@ -19,7 +19,7 @@ from convlstm.ui.stream import Streams  # noqa: E402
 from convlstm.ui.texts import TEXTS  # noqa: E402
 
 _WEB = Path(__file__).parent / "web"
-_MOST_UNREAD = 16  # messages of streams that a visitor may leave unread before they end
+_MOST_UNREAD = 4  # messages of streams that a visitor may leave unread before they end
 # Gradio runs this in the component; what it gives goes to the modules, which import each other. It
 # looks here for the names of the component's own events. At every update it goes through all props,
 # so what never changes is one text.
@@ -191,8 +191,11 @@ def _get(payload: object, name: str) -> object:
 
 def _uploaded(path: object) -> Path | None:
     """Return a path that Gradio's upload made, or None: no other file is ever opened."""
-    if not isinstance(path, str) or "\0" in path:
+    if not isinstance(path, str):
         return None
-    resolved = Path(path).resolve()
-    inside = resolved.is_relative_to(Path(get_upload_folder()).resolve())
-    return resolved if inside and resolved.is_file() else None
+    try:
+        resolved = Path(path).resolve()
+        inside = resolved.is_relative_to(Path(get_upload_folder()).resolve())
+        return resolved if inside and resolved.is_file() else None
+    except (OSError, ValueError):  # too long, a zero byte, or no text at all
+        return None

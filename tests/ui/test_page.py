@@ -1,6 +1,7 @@
 """What the page's server serves: its modules, what was made for a download, and nothing else."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +34,9 @@ class Server:
             "fn_name": function,
             "data": payload,
         }
-        reply = self.client.post("/gradio_api/component_server", json=body)
+        # Escaped, or what is no text could not be sent.
+        content, form = json.dumps(body), {"content-type": "application/json"}
+        reply = self.client.post("/gradio_api/component_server", content=content, headers=form)
         assert reply.status_code == 200
         return reply.json()
 
@@ -104,7 +107,7 @@ def test_no_file_outside_the_cache_is_served_or_opened(server, tmp_path):
         reply = server.client.get(f"/gradio_api/file={address}")
         assert reply.status_code in (403, 404)
     run = server.ask("attach", run=None, query=None, scene="squares")["run"]
-    for path in (str(secret), "/etc/passwd", "", "\0", None, 3, ["x"]):
+    for path in (str(secret), "/etc/passwd", "", "\0", "x" * 300, "\ud800", None, 3, ["x"]):
         reply = server.ask("open_checkpoint", run=run, path=path)
         assert reply == {"notice": {"key": "too large"}}
     assert secret.exists()
