@@ -75,7 +75,12 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
 
-    pool = Pool(flags.device.split(","), Limits(active_runs=flags.max_runs), flags.keep)
+    try:
+        pool = Pool(flags.device.split(","), Limits(active_runs=flags.max_runs), flags.keep)
+    except OSError as error:
+        where = flags.keep or "the folder for temporary files"
+        print(f"playground.py: nothing can be written to {where}: {error}.", file=sys.stderr)
+        return 2
     try:
         if flags.device not in ("auto", "cpu"):  # which may be refused, and then nothing is served
             pool.wait_ready(_START_SECONDS)

@@ -53,6 +53,21 @@ def test_a_bad_flag_is_an_error_with_exit_code_2(flags):
     assert "Traceback" not in done.stderr
 
 
+def test_a_folder_that_cannot_be_written_to_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = playground("--keep", str(tmp_path / "file" / "below"))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"nothing can be written to {tmp_path / 'file' / 'below'}" in done.stderr
+    nowhere = {name: str(tmp_path / "file") for name in ("TMPDIR", "TEMP", "TMP")}
+    code = "import sys, tempfile, playground; tempfile._candidate_tempdir_list = lambda: ['/proc'];"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code} sys.exit(playground.main(['--port', '{free_port()}']))"],
+        cwd=ROOT, env=os.environ | nowhere, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "the folder for temporary files" in done.stderr
+
+
 def test_a_read_only_home_does_not_matter(tmp_path):
     home = tmp_path / "home"
     home.mkdir(mode=0o500)
