@@ -35,6 +35,8 @@ _MOST_PAUSE = 30.0  # s before a worker is started once more that dies again and
 _SOUND_SECONDS = 10.0  # a worker that lived so long is started again at once
 _MOST_TRIES = 2  # of a question whose worker died
 _MOST_GONE = 10_000  # ids of runs that are no more
+_QUESTION_SECONDS = 0.01  # of a server's time for each question, whoever asks
+_PATIENCE_SECONDS = 5.0  # that a question may wait for it
 _CLOSE_SECONDS = 10.0  # that a worker may take to put everything away
 
 
@@ -45,6 +47,9 @@ class Pool:
         devices: where they compute.
         limits: what each takes on.
         folder: where runs are kept over the server's end; None for no longer than that.
+
+    Raises:
+        OSError: nothing can be written there, or, without a folder, nowhere for a while.
     """
 
     def __init__(
@@ -55,7 +60,11 @@ class Pool:
     ) -> None:
         self._passing = None if folder else tempfile.mkdtemp(prefix="convlstm-")
         kept = folder or Path(self._passing)
+        kept.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=kept):
+            pass
         limits = limits or Limits()
+        self._free_at = 0.0
         self._workers = [
             _Worker(Order(device, limits, str(kept / f"worker-{n}")))
             for n, device in enumerate(devices)
@@ -82,6 +91,12 @@ class Pool:
             values: its arguments.
             run: the run that it is about, if any.
         """
+        now = time.monotonic()
+        self._free_at = max(now, self._free_at) + _QUESTION_SECONDS
+        if self._free_at - now > _PATIENCE_SECONDS:
+            self._free_at -= _QUESTION_SECONDS
+            return {"notice": {"key": "busy"}}
+        await asyncio.sleep(self._free_at - now - _QUESTION_SECONDS)
         worker = self._of(run) or min(self._workers, key=lambda each: each.load())
         reply = await asyncio.wrap_future(worker.ask(name, values))
         if isinstance(reply, dict) and isinstance(opened := reply.get("run"), str):

@@ -36,6 +36,7 @@ _log = logging.getLogger(__name__)
 _CLOSE_SECONDS = 3.0  # that a piece under way may take at most when the server ends
 _SLICE_SECONDS = 0.1  # of computing before the next run has its turn
 _JOBS_SECONDS = 0.05  # that questions may take before runs have their turn
+_DRAWING_PAUSE = 7  # times what a picture took: all together leave seven eighths to training
 _REPORT_SECONDS = 0.1  # between two snapshots of a run that trains
 
 
@@ -93,6 +94,7 @@ class Scheduler:
         self._line: deque[Run] = deque()
         self._jobs: deque[tuple[Future, Callable[[], object]]] = deque()
         self._wake = threading.Condition(threading.RLock())
+        self._draws_from = 0.0
         self._closing = False
         self._called = False  # since the compute thread last looked round
         if shelf:
@@ -399,7 +401,9 @@ class Scheduler:
     def _show(self, run: Run) -> None:
         """Draw what viewers look at, tell them, and keep the run."""
         now = time.monotonic()
-        if run.state != "failed" and run.picture_is_due(now):
+        may_draw = now >= self._draws_from or not self.working_runs()
+        draws = run.state != "failed" and may_draw and run.picture_is_due(now)
+        if draws:
             self._computes(run.id)
             self._guard(run, run.draw_picture)
         told = run.snapshot[0] if run.snapshot else None
@@ -407,6 +411,9 @@ class Scheduler:
         if run.is_watched(now) and told != run.version and not waits:
             run.told_at = now
             self._guard(run, lambda: self._tell(run))
+        if draws:
+            done = time.monotonic()
+            self._draws_from = done + _DRAWING_PAUSE * (done - now)
         self._guard(run, lambda: self._keep(run))
 
     def _keep(self, run: Run, *, at_once: bool = False) -> None:

@@ -21,8 +21,15 @@ from convlstm.server.service import Service
 from convlstm.server.shelf import Shelf
 
 _LOOK_SECONDS = 0.1  # between two looks for what is new to tell
-_HEAVY = ("describe", "attach", "open_checkpoint", "download")  # questions that cost something
+_HEAVY = (
+    "describe",
+    "attach",
+    "draw",
+    "open_checkpoint",
+    "download",
+)  # questions that cost something
 _AT_ONCE = ("paused", "stopped")  # states that buttons make
+_PAUSE = 3  # times what a heavy question took
 _BROKEN = 70  # the exit code of a worker that found itself broken
 
 
@@ -101,8 +108,7 @@ def _listen(line: Line, loop: asyncio.AbstractEventLoop, asked: asyncio.Queue) -
 class _Lane:
     """Lets heavy questions through one at a time; while runs train, with a pause after each.
 
-    The pause is as long as the question took, so that a flood of them costs training no more than
-    their share.
+    So a flood of them costs training no more than their share.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -117,7 +123,7 @@ class _Lane:
         try:
             yield
         finally:
-            pause = loop.time() - started if self._scheduler.working_runs() else 0.0
+            pause = _PAUSE * (loop.time() - started) if self._scheduler.working_runs() else 0.0
             loop.call_later(pause, self._free.release)
 
 

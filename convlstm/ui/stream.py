@@ -8,6 +8,7 @@ from convlstm.server.pool import Pool, Reply
 _UPDATE_SECONDS = 0.125  # 8 updates a second, for few viewers
 _UPDATE_SECONDS_PER_STREAM = 0.02  # and fewer each where many watch
 _HEARTBEAT_SECONDS = 2.0  # a silent page asks again after some missed beats
+_MOST_OPEN = 300  # streams at the same time; one that nobody reads costs 100 KiB and more
 _LONGEST_SECONDS = 1800  # then the page asks again; a client that left is not served for ever
 
 
@@ -32,6 +33,9 @@ class Streams:
             is_read: whether what was yielded so far has been taken; a stream that nobody reads
                 ends.
         """
+        if self._open >= _MOST_OPEN:
+            yield {"run": run, "notice": {"key": "busy"}}
+            return
         clock = asyncio.get_running_loop().time
         started, sent, beat, last = clock(), clock(), 0, None
         self._open += 1

@@ -1,3 +1,4 @@
+import itertools
 import json
 import urllib.error
 import urllib.request
@@ -182,3 +183,21 @@ def test_only_an_uploaded_file_can_be_opened_as_a_checkpoint(server, client, pat
     }
     _, text = post(server, "/gradio_api/component_server", json.dumps(payload).encode())
     assert json.loads(text)["notice"]["key"] == "too large"
+
+
+def test_a_stream_that_nobody_reads_ends(server, client):
+    run = client.predict(api_name="/open_run")["run"]
+    long = {"epochs": 20_000, "evaluate_every": 1000}
+    assert client.predict("train", run, long, api_name="/act")["state"] in ("waiting", "training")
+    wait_for(client, run, lambda value: value["step"] > 3)
+    status, begun = post(server, "/gradio_api/call/watch", json.dumps({"data": [run]}).encode())
+    assert status == 200
+    # Meanwhile a stream that is read goes on.
+    beats = itertools.count()
+    wait_for(client, run, lambda value: next(beats) == 59)
+    address = f"{server.url}/gradio_api/call/watch/{json.loads(begun)['event_id']}"
+    with urllib.request.urlopen(address, timeout=30) as response:
+        kinds = [line for line in response if line.startswith(b"event:")]  # to its end
+    assert kinds.count(b"event: generating\n") <= 8
+    assert kinds[-1] == b"event: complete\n"
+    assert client.predict("stop", run, api_name="/act")["state"] == "stopped"

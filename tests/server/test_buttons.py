@@ -1,5 +1,6 @@
 """Every button at every moment: train, pause, step, stop, reset, and changes on the way."""
 
+import itertools
 import math
 
 import pytest
@@ -53,6 +54,39 @@ def test_a_run_says_how_it_ended(serve, monkeypatch, settings, end):
     wait_until(lambda: is_over(run))
     assert run.state == run.trainer.ended == end
     assert not run.wants_work
+
+
+def test_a_run_that_is_changed_and_saved_all_the_time_gets_to_its_end(serve, fine_turns):
+    scheduler = serve()
+    config = small(evaluate_every=1)
+    run = opened(scheduler, config)
+    trained(scheduler, run, config)
+    rates = itertools.cycle((0.02, 0.01))
+
+    def press() -> bool:
+        scheduler.adjust(run, configure({"learning_rate": next(rates)}, config))
+        read_checkpoint(scheduler.save(run).result(DEADLINE))
+        return is_over(run)
+
+    wait_until(press)
+    assert (run.state, run.steps_done) == ("finished", 8)
+
+
+def test_a_file_that_is_made_in_mid_step_goes_on_as_the_run_does(serve, fine_turns):
+    scheduler = serve()
+    config = small(evaluate_every=2)
+    run = opened(scheduler, config)
+    trained(scheduler, run, config)
+    files = []
+    wait_until(lambda: files.append(scheduler.save(run).result(DEADLINE)) or is_over(run))
+    expected = alone(config)
+    assert facts(run.trainer.records) == expected
+    for file in files[:: max(1, len(files) // 8)]:
+        checkpoint = read_checkpoint(file)
+        if checkpoint.run is not None:
+            trainer = resume(checkpoint)
+            list(trainer.pieces())
+            assert facts(trainer.records) == expected
 
 
 def test_a_paused_run_makes_no_step_and_goes_on_where_it_was(serve):

@@ -345,6 +345,7 @@ ENGLISH: dict[str, str] = {
     "with it, or set it back to go on.",
     "notice resumed": "The part of the server that computes had to be started again. Your run goes "
     "on from where it was a few seconds before.",
+    "notice busy": "The server has too much to do just now. Try again in a moment.",
     "notice broken": "The server could not do that. {text}",
     "notice restarted": "The server was restarted or your run expired, so this is a new one.",
     "notice lost": "This run is gone; the page opens a new one.",

@@ -39,6 +39,7 @@ export function receive(value) {
     attach(scene);
     return;
   }
+  if (value.notice) return; // a server that is busy is asked again
   if (scene.notice?.key === "offline") showNotice(null, scene);
   if (value.resumed.length > (scene.snapshot?.resumed ?? value.resumed).length) showNotice({ key: "resumed" }, scene);
   scene.snapshot = value;
