@@ -56,6 +56,12 @@ class Asked:
         return facts(read_checkpoint(content).records)
 
 
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """In workers, too: sums over other numbers of threads differ in their last bits."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Asked]]:
     made: list[Pool] = []
