@@ -37,7 +37,7 @@ _MOST_TRIES = 2  # of a question whose worker died
 _MOST_GONE = 10_000  # ids of runs that are no more
 _QUESTION_SECONDS = 0.01  # of a server's time for each question, whoever asks
 _PATIENCE_SECONDS = 5.0  # that a question may wait for it
-_CLOSE_SECONDS = 10.0  # that a worker may take to put everything away
+_CLOSE_SECONDS = 4.0  # that a worker may take to put everything away
 
 
 class Pool:
