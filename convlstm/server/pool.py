@@ -31,8 +31,7 @@ Reply = dict[str, object]
 
 _ROOT = Path(__file__).parents[2]  # whence the package is imported
 _WATCH_SECONDS = 1.0  # between two messages which runs are looked at
-_MOST_PAUSE = 30.0  # s before a worker is started once more that dies again and again
-_SOUND_SECONDS = 10.0  # a worker that lived so long is started again at once
+_MOST_PAUSE = 30.0  # s before a worker is started once more that dies before it is ready
 _MOST_TRIES = 2  # of a question whose worker died
 _MOST_GONE = 10_000  # ids of runs that are no more
 _QUESTION_SECONDS = 0.01  # of a server's time for each question, whoever asks
@@ -214,21 +213,19 @@ class _Worker:
     def _live(self) -> None:
         pause = 0.0
         while not self._closing.wait(pause):
-            started = time.monotonic()
-            self._live_once()
+            is_sound = self._live_once()
             if self._closing.is_set() or (self.ready.done() and self.ready.exception()):
                 break
             code = self.process.wait()
             self._mourn(code)
-            lived = time.monotonic() - started
-            pause = 0.0 if lived > _SOUND_SECONDS else min(_MOST_PAUSE, 2 * pause + 0.25)
+            pause = 0.0 if is_sound else min(_MOST_PAUSE, 2 * pause + 0.25)
         with self._changing:
             for _, future, _ in self._asked.values():
                 future.set_result({"notice": {"key": "broken", "text": "The server is closing."}})
             self._asked.clear()
 
-    def _live_once(self) -> None:
-        """Start a process, and listen to it to its end."""
+    def _live_once(self) -> bool:
+        """Start a process, and listen to it to its end; return whether it was ever ready."""
         path = os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "convlstm.server.worker"],
@@ -243,10 +240,11 @@ class _Worker:
                 kind, *values = line.receive()
                 getattr(self, f"_on_{kind}")(line, *values)
         with self._changing:
-            self._line = None
+            is_sound, self._line = self._line is not None, None
         for pipe in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()
+        return is_sound
 
     def _mourn(self, code: int) -> None:
         """Find out whether a run has killed its worker, and give questions another chance."""
