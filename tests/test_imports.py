@@ -107,7 +107,7 @@ def test_the_page_s_process_brings_in_nothing_that_computes():
     code = """
 import sys
 import convlstm, convlstm.server.pool, convlstm.ui.stream, convlstm.ui.texts, playground
-import convlstm.server.limits, convlstm.server.line, convlstm.server.orders
+import convlstm.server.limits, convlstm.server.line
 print([name for name in ("torch", "numpy", "safetensors", "PIL") if name in sys.modules])
 """
     assert run(code) == "[]\n"

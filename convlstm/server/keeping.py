@@ -1,11 +1,19 @@
 """When a run is kept, so that it goes on after a death, none of it more than a few seconds old."""
 
+import logging
 import time
+from collections.abc import Iterator
 
-from convlstm.files.checkpoint import checkpoint_bytes, network_bytes
+import torch
+
+from convlstm.checks import SettingError
+from convlstm.files.safe_files import CheckpointError
+from convlstm.server.opening import restored
 from convlstm.server.run import Run
 from convlstm.server.shelf import Note, Shelf
 from convlstm.settings import settings_of
+
+_log = logging.getLogger(__name__)
 
 _FIRST_SECONDS = 1.0  # after which a new run is kept
 _SECONDS = 4.0  # between two contents of a run
@@ -24,14 +32,37 @@ class Keeper:
         self._shelf = shelf
         self._kept: dict[str, tuple[object, Note]] = {}  # what was kept of each run
         self._due: dict[str, float] = {}
+        self._looked: dict[str, tuple[object, ...]] = {}  # what each was like at the last look
+
+    def find(self, kept_seconds: float, device: torch.device) -> Iterator[Run]:
+        """Yield the runs that were kept; a file that is damaged costs that run alone.
+
+        Args:
+            kept_seconds: runs that nobody has looked at for longer are forgotten.
+            device: where they compute.
+        """
+        for note in self._shelf.notes():
+            if time.time() - note.seen_at > kept_seconds:
+                self._shelf.remove(note.id)
+                continue
+            try:
+                yield restored(note, self._shelf.content(note.id), device)
+            except (CheckpointError, SettingError) as error:
+                _log.warning("a run is lost: %s", error)
+                self._shelf.remove(note.id)
 
     def keep(self, run: Run, *, at_once: bool = False) -> bool:
         """Keep a run if it has changed and it is time to; return whether its content was."""
+        looks = run.version, run.sample, run.watched_at // 60
+        if self._looked.get(run.id) == looks and not at_once:
+            return False
         now, trainer, note = time.monotonic(), run.trainer, _note(run)
         learnt = trainer, trainer.step, trainer.evaluation_is_due, len(trainer.changes)
         before, noted = self._kept.get(run.id, ((None,), None))
         is_new = before[0] is not trainer
         waits = not (is_new or at_once) and run.wants_work and now < self._due[run.id]
+        if not waits:
+            self._looked[run.id] = looks
         if learnt == before or waits:
             if note != noted:
                 self._kept[run.id] = before, note
@@ -48,6 +79,7 @@ class Keeper:
         """Take a run off the shelf."""
         self._kept.pop(run_id, None)
         self._due.pop(run_id, None)
+        self._looked.pop(run_id, None)
         self._shelf.remove(run_id)
 
 
@@ -71,6 +103,4 @@ def _content(run: Run) -> bytes:
     """Make what its trainer can be made of again; empty where its settings, or less, are enough."""
     if run.shipped and not run.chosen:
         return b""
-    if run.trainer.step:
-        return checkpoint_bytes(run.trainer)
-    return network_bytes(run.trainer) if run.trainer.earlier else b""
+    return run.content() if run.trainer.step or run.trainer.earlier else b""

@@ -1,4 +1,4 @@
-"""What one server takes on; the page reads it, too."""
+"""What one server takes on, and what its workers are started with; the page reads it, too."""
 
 from dataclasses import dataclass
 
@@ -29,3 +29,20 @@ class Limits:
     unwatched_seconds: float = 300
     kept_seconds: float = 3600
     kept_mib: float = 4096
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker is started with.
+
+    Attributes:
+        device: where it computes, "auto" for the best there is.
+        limits: what it takes on.
+        folder: where its runs are kept.
+        blamed: runs that have killed it.
+    """
+
+    device: str
+    limits: Limits
+    folder: str
+    blamed: frozenset[str] = frozenset()

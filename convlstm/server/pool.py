@@ -21,9 +21,8 @@ from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
-from convlstm.server.limits import Limits
+from convlstm.server.limits import Limits, Order
 from convlstm.server.line import Line
-from convlstm.server.orders import Order
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +35,7 @@ _MOST_TRIES = 2  # of a question whose worker died
 _MOST_GONE = 10_000  # ids of runs that are no more
 _QUESTION_SECONDS = 0.01  # of a server's time for each question, whoever asks
 _PATIENCE_SECONDS = 5.0  # that a question may wait for it
+_BROKEN: Reply = {"notice": {"key": "broken"}}
 _CLOSE_SECONDS = 4.0  # that a worker may take to put everything away
 
 
@@ -96,6 +96,10 @@ class Pool:
             self._free_at -= _QUESTION_SECONDS
             return {"notice": {"key": "busy"}}
         await asyncio.sleep(self._free_at - now - _QUESTION_SECONDS)
+        if isinstance(run, str) and self._of(run) is None:  # a worker yet to start may have kept it
+            for worker in self._workers:
+                with contextlib.suppress(ValueError):
+                    await asyncio.wrap_future(worker.ready)
         worker = self._of(run) or min(self._workers, key=lambda each: each.load())
         reply = await asyncio.wrap_future(worker.ask(name, values))
         if isinstance(reply, dict) and isinstance(opened := reply.get("run"), str):
@@ -126,7 +130,8 @@ class Pool:
             shutil.rmtree(self._passing, ignore_errors=True)
 
     def _of(self, run: object) -> "_Worker | None":
-        return next((worker for worker in self._workers if run in worker.runs), None)
+        known = (worker for worker in self._workers if isinstance(run, str) and run in worker.runs)
+        return next(known, None)
 
 
 class _Worker:
@@ -141,7 +146,7 @@ class _Worker:
 
     def __init__(self, order: Order) -> None:
         self._order = order
-        self.ready: Future = Future()
+        self.ready = _uncancellable()
         self.process: subprocess.Popen | None = None
         self.runs: set[str] = set()
         self.seen: dict[str, Reply] = {}
@@ -165,15 +170,14 @@ class _Worker:
 
     def ask(self, name: str, values: tuple) -> Future:
         """Ask the worker, or the one after it."""
-        future: Future = Future()
+        future = _uncancellable()
         with self._changing:
-            if self.ready.done() and self.ready.exception():
-                future.set_result({"notice": {"key": "broken", "text": "There is no worker."}})
+            if self._closing.is_set() or (self.ready.done() and self.ready.exception()):
+                future.set_result(_BROKEN)
                 return future
             number = next(self._numbers)
             self._asked[number] = (number, name, values), future, 1
-            if self._line:
-                self._outgoing.put(("ask", number, name, values))
+            self._put("ask", number, name, values)
         return future
 
     def watch(self, run: str) -> None:
@@ -181,12 +185,12 @@ class _Worker:
         is_new = run not in self._watched
         self._watched[run] = time.monotonic()
         if is_new:
-            self._outgoing.put(("watch", [run]))
+            self._put("watch", [run])
 
     def forget_seen(self, run: str) -> None:
         """Ask for a run's whole snapshot anew: what was seen before may no longer hold."""
         self.seen.pop(run, None)
-        self._outgoing.put(("tell", run))
+        self._put("tell", run)
 
     def load(self) -> int:
         """Count the runs that train, and the questions that wait."""
@@ -196,7 +200,7 @@ class _Worker:
     def close(self) -> None:
         """End the process when it has put its runs away."""
         self._closing.set()
-        self._outgoing.put(None)
+        self._put()
 
     def join(self) -> None:
         """Wait for the end; whatever does not end by itself is killed."""
@@ -211,17 +215,20 @@ class _Worker:
     # The thread that starts processes and listens to them.
 
     def _live(self) -> None:
-        pause = 0.0
+        pause, is_sound = 0.0, False
         while not self._closing.wait(pause):
-            is_sound = self._live_once()
+            try:
+                is_sound = self._live_once()
+            except Exception:  # no memory for a process, or a fault of ours: the next one may do
+                _log.exception("A worker could not be served.")
+                is_sound = False
             if self._closing.is_set() or (self.ready.done() and self.ready.exception()):
                 break
-            code = self.process.wait()
-            self._mourn(code)
+            self._mourn()
             pause = 0.0 if is_sound else min(_MOST_PAUSE, 2 * pause + 0.25)
         with self._changing:
             for _, future, _ in self._asked.values():
-                future.set_result({"notice": {"key": "broken", "text": "The server is closing."}})
+                future.set_result(_BROKEN)
             self._asked.clear()
 
     def _live_once(self) -> bool:
@@ -234,23 +241,33 @@ class _Worker:
             env=os.environ | {"PYTHONPATH": path},
         )
         line = Line(self.process.stdout, self.process.stdin)
-        with contextlib.suppress(OSError, EOFError):
-            line.send(self._order)
-            while True:
-                kind, *values = line.receive()
-                getattr(self, f"_on_{kind}")(line, *values)
-        with self._changing:
-            is_sound, self._line = self._line is not None, None
+        try:
+            with contextlib.suppress(OSError, EOFError):
+                line.send(self._order)
+                while True:
+                    kind, *values = line.receive()
+                    getattr(self, f"_on_{kind}")(line, *values)
+        finally:
+            with self._changing:
+                is_sound, self._line = self._line is not None, None
+            self._end_process()
+        return is_sound
+
+    def _end_process(self) -> None:
+        """Make sure that a process that is no longer listened to is gone."""
         for pipe in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()
-        return is_sound
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(_CLOSE_SECONDS)
+        self.process.kill()
+        self.process.wait()
 
-    def _mourn(self, code: int) -> None:
+    def _mourn(self) -> None:
         """Find out whether a run has killed its worker, and give questions another chance."""
         run = self._computing
         kept = self._kept.get(run)
-        _log.error("A worker has died (%s), in the turn of run %s; another starts.", code, run)
+        _log.error("A worker has died, in the turn of run %r; another starts.", run)
         if run and (run, kept) == self._suspect:  # twice, without getting any further
             self._order = replace(self._order, blamed=self._order.blamed | {run})
         self._suspect, self._computing = (run, kept), ""
@@ -260,7 +277,7 @@ class _Worker:
                     self._asked[number] = message, future, tries + 1
                 else:
                     del self._asked[number]
-                    future.set_result({"notice": {"key": "broken", "text": "A worker has died."}})
+                    future.set_result(_BROKEN)
 
     def _on_ready(self, line: Line, device: str, steps: dict[str, int]) -> None:
         for run in self.runs - steps.keys():
@@ -269,11 +286,13 @@ class _Worker:
         self._kept = dict(steps)
         suspect = self._suspect[0]
         self._suspect = suspect, steps.get(suspect)
+        # Whoever is blamed has failed by now; after a reset it may die anew.
+        self._order = replace(self._order, blamed=frozenset())
         with self._changing:
             self._line = line
             for message, _, _ in self._asked.values():
-                self._outgoing.put(("ask", *message))
-        self._outgoing.put(("watch", list(self._watched)))
+                self._put("ask", *message)
+        self._put("watch", list(self._watched))
         if not self.ready.done():
             self.ready.set_result(device)
 
@@ -309,24 +328,33 @@ class _Worker:
     def _send(self) -> None:
         told_at = time.monotonic()
         while not self._closing.is_set():
-            message = ()
+            line, message = None, ()
             with contextlib.suppress(queue.Empty):
-                message = self._outgoing.get(timeout=_WATCH_SECONDS)
+                line, message = self._outgoing.get(timeout=_WATCH_SECONDS)
             now = time.monotonic()
             if now - told_at >= _WATCH_SECONDS:
                 told_at = now
                 for run, at in list(self._watched.items()):
                     if now - at > 2 * _WATCH_SECONDS:
                         self._watched.pop(run, None)
-                self._send_one(("watch", list(self._watched)))
-            if message:
-                self._send_one(message)
+                self._send_one(self._line, ("watch", list(self._watched)))
+            self._send_one(line, message)
         if self.process:
             with contextlib.suppress(OSError):
                 self.process.stdin.close()
 
-    def _send_one(self, message: tuple) -> None:
-        line = self._line
-        if line:
+    def _put(self, *message: object) -> None:
+        """Have something sent to the worker of this moment, if there is one, and to no other."""
+        self._outgoing.put((self._line, message))
+
+    def _send_one(self, line: Line | None, message: tuple) -> None:
+        if line and line is self._line:
             with contextlib.suppress(OSError, ValueError):  # it has died: `_live` sees that
                 line.send(*message)
+
+
+def _uncancellable() -> Future:
+    """Make a future that outlives whoever waits for it: a visitor who leaves takes none away."""
+    future: Future = Future()
+    future.set_running_or_notify_cancel()
+    return future

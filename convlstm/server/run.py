@@ -5,6 +5,7 @@ import secrets
 import time
 from typing import Literal
 
+from convlstm.files.checkpoint import checkpoint_bytes, network_bytes
 from convlstm.scenes.drawing import Drawing
 from convlstm.server.view import StagePicture, View
 from convlstm.settings import configure
@@ -93,7 +94,7 @@ class Run:
     @property
     def wanted(self) -> TrainConfig:
         """The settings that it will have after the step under way."""
-        return configure(self._changes, self.config)
+        return configure(self._changes, self.config) if self._changes else self.config
 
     @property
     def is_over(self) -> bool:
@@ -136,6 +137,11 @@ class Run:
             if record.ended:
                 self.state, self.steps_wanted = record.ended, 0
             self.version += 1
+
+    def content(self) -> bytes:
+        """Make the content of a checkpoint file, as of the last whole step."""
+        trainer = self.trainer
+        return checkpoint_bytes(trainer) if trainer.step else network_bytes(trainer)
 
     def interrupt(self) -> None:
         """Go back to the last whole step, so that the trainer may be left."""

@@ -15,13 +15,10 @@ import torch
 
 from convlstm.checks import SettingError, check_integer
 from convlstm.devices import Threads, resolve_precision
-from convlstm.files.checkpoint import checkpoint_bytes, network_bytes
-from convlstm.files.safe_files import CheckpointError
 from convlstm.scenes.drawing import make_drawing
 from convlstm.server.budget import check_budget
 from convlstm.server.keeping import Keeper
 from convlstm.server.limits import Limits
-from convlstm.server.opening import restored
 from convlstm.server.run import ACTIVE, Run
 from convlstm.server.shelf import Shelf
 from convlstm.server.snapshot import Viewer
@@ -97,8 +94,8 @@ class Scheduler:
         self._draws_from = 0.0
         self._closing = False
         self._called = False  # since the compute thread last looked round
-        if shelf:
-            self._find_again(shelf, blamed)
+        if self._keeper:
+            self._find_again(blamed)
         self._thread = threading.Thread(target=self._work, name="compute", daemon=True)
         self._thread.start()
 
@@ -279,12 +276,7 @@ class Scheduler:
 
     def save(self, run: Run) -> Future:
         """Make the content of a checkpoint file of the run's last whole step."""
-
-        def job() -> bytes:
-            trainer = run.trainer
-            return checkpoint_bytes(trainer) if trainer.step else network_bytes(trainer)
-
-        return self.call(job)
+        return self.call(run.content)
 
     def call(self, job: Callable[[], object]) -> Future:
         """Do something on the compute thread, between two pieces of work."""
@@ -312,18 +304,9 @@ class Scheduler:
 
     # The compute thread.
 
-    def _find_again(self, shelf: Shelf, blamed: frozenset[str]) -> None:
-        """Take up the runs that were kept; a file that is damaged costs that run alone."""
-        for note in shelf.notes():
-            if time.time() - note.seen_at > self.limits.kept_seconds:
-                shelf.remove(note.id)
-                continue
-            try:
-                run = restored(note, shelf.content(note.id), self.device)
-            except (CheckpointError, SettingError) as error:
-                _log.warning("a run is lost: %s", error)
-                shelf.remove(note.id)
-                continue
+    def _find_again(self, blamed: frozenset[str]) -> None:
+        """Take up the runs that were kept."""
+        for run in self._keeper.find(self.limits.kept_seconds, self.device):
             if run.id in blamed:
                 run.state, run.reason = "failed", "worker"
             elif run.state in ACTIVE:

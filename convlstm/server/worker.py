@@ -14,20 +14,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from convlstm.devices import keep_freed_memory, pick_device
+from convlstm.server.limits import Order
 from convlstm.server.line import Line
-from convlstm.server.orders import REQUESTS, Order
 from convlstm.server.scheduler import Scheduler
 from convlstm.server.service import Service
 from convlstm.server.shelf import Shelf
 
 _LOOK_SECONDS = 0.1  # between two looks for what is new to tell
-_HEAVY = (
-    "describe",
-    "attach",
-    "draw",
-    "open_checkpoint",
-    "download",
-)  # questions that cost something
+_HEAVY = ("describe", "draw", "open_checkpoint", "download")  # questions beside the compute thread
 _AT_ONCE = ("paused", "stopped")  # states that buttons make
 _PAUSE = 3  # times what a heavy question took
 _BROKEN = 70  # the exit code of a worker that found itself broken
@@ -79,6 +73,7 @@ async def _answer_all(line: Line, scheduler: Scheduler) -> None:
     threading.Thread(target=_listen, args=(line, loop, asked), daemon=True).start()
     service, told, answers, lane = Service(scheduler), {}, set(), _Lane(scheduler)
     telling = asyncio.create_task(_tell(line, scheduler, told))
+    telling.add_done_callback(_end_if_broken)
     while (message := await asked.get()) is not None:
         kind, *values = message
         if kind == "watch":
@@ -99,10 +94,18 @@ async def _answer_all(line: Line, scheduler: Scheduler) -> None:
 def _listen(line: Line, loop: asyncio.AbstractEventLoop, asked: asyncio.Queue) -> None:
     with contextlib.suppress(RuntimeError):  # the loop has ended
         try:
-            while True:
-                loop.call_soon_threadsafe(asked.put_nowait, line.receive())
-        except EOFError:
+            with contextlib.suppress(EOFError):
+                while True:
+                    loop.call_soon_threadsafe(asked.put_nowait, line.receive())
+        finally:
             loop.call_soon_threadsafe(asked.put_nowait, None)
+
+
+def _end_if_broken(task: asyncio.Task) -> None:
+    """End a worker that would tell nobody anything any more; another one is started."""
+    if not task.cancelled() and task.exception():
+        sys.excepthook(type(task.exception()), task.exception(), task.exception().__traceback__)
+        os._exit(_BROKEN)
 
 
 class _Lane:
@@ -131,11 +134,10 @@ async def _answer(
     line: Line, service: Service, lane: _Lane, number: int, name: str, values: tuple
 ) -> None:
     try:
-        assert name in REQUESTS
         async with lane.turn() if name in _HEAVY else contextlib.nullcontext():
             reply: object = await getattr(service, name)(*values)
     except Exception as error:  # ours; the run that it is about may go on
-        reply = {"notice": {"key": "broken", "text": f"{type(error).__name__}: {error}"[:200]}}
+        reply = {"notice": {"key": "broken"}}
         sys.excepthook(type(error), error, error.__traceback__)
     await asyncio.to_thread(_say, line, "reply", number, reply)
 
@@ -145,20 +147,20 @@ def _say(line: Line, *message: object) -> None:
         line.send(*message)
 
 
-async def _tell(line: Line, scheduler: Scheduler, told: dict[str, tuple[int, dict]]) -> None:
+async def _tell(line: Line, scheduler: Scheduler, told: dict[str, dict]) -> None:
     """Send what has changed of the runs that somebody looks at."""
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
         for run in scheduler.watched():
             if run.snapshot is None:
                 continue
-            version, snapshot = run.snapshot
+            _, snapshot = run.snapshot
             if run.state in _AT_ONCE:  # however long the piece of work under way takes
                 snapshot = {**snapshot, "state": run.state, "reason": run.reason, "place": 0}
-            before = told.get(run.id, (None, {}))[1]
+            before = told.get(run.id, {})
             changes = {k: v for k, v in snapshot.items() if k not in before or before[k] != v}
             if changes:
-                told[run.id] = version, snapshot
+                told[run.id] = snapshot
                 await asyncio.to_thread(_say, line, "seen", run.id, not before, changes)
         for run_id in told.keys() - scheduler.steps().keys():
             del told[run_id]

@@ -1,5 +1,6 @@
 """Small runs of every scene, and what tests do with a scheduler."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from dataclasses import replace
 
 from convlstm.server.run import Run
 from convlstm.server.scheduler import Scheduler
+from convlstm.server.service import Service
 from convlstm.settings import configure, settings_of
 from convlstm.training.config import TrainConfig
 from convlstm.training.presets import default_config
@@ -55,6 +57,11 @@ def endless_of(scene: str) -> TrainConfig:
 
 
 SCENES = tuple(_SMALL)
+# As a page asks for them; six steps.
+TINY = {
+    scene: {**own, "batch_size": 2, "epochs": 6, "evaluate_every": 3}
+    for scene, own in _SMALL.items()
+}
 SMALL = small_of("squares")
 ENDLESS = endless_of("squares")
 
@@ -120,3 +127,27 @@ def alone(config: TrainConfig) -> list[StepRecord]:
 
 def is_over(run: Run) -> bool:
     return run.state in ("goal", "finished", "patience", "diverged", "failed", "stopped")
+
+
+async def seen_until(
+    service: Service, run: str, wanted: Callable[[dict], object]
+) -> dict[str, object]:
+    """Watch a run until a snapshot is as wanted; return that one."""
+
+    scheduler = service.scheduler
+    version = scheduler.get(run).version
+
+    async def look() -> dict[str, object]:
+        while True:
+            scheduler.watch(scheduler.get(run))
+            told = scheduler.get(run).snapshot
+            if told and told[0] >= version and wanted(told[1]):
+                return told[1]
+            await asyncio.sleep(0.01)
+
+    return await asyncio.wait_for(look(), DEADLINE)
+
+
+def is_finished(snapshot: dict) -> bool:
+    """Whether a run is over, and the picture of its end was drawn."""
+    return snapshot["state"] == "finished" and snapshot["picture"] is not None

@@ -6,7 +6,7 @@ from convlstm.checks import SettingError
 from convlstm.server.controls import Control, controls_of
 from convlstm.settings import Integer, Number, all_declared, configure, settings_of
 from convlstm.training.presets import default_config
-from tests.server.asking import SCENES
+from tests.server.helpers import SCENES
 
 EVERY = [(scene, control) for scene in SCENES for control in controls_of(scene)]
 # What some values need beside them.

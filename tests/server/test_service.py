@@ -18,7 +18,7 @@ from convlstm.server.service import Service
 from convlstm.settings import configure, settings_of
 from convlstm.training.presets import default_config
 from convlstm.training.trainer import Trainer
-from tests.server.asking import SCENES, TINY, is_finished, seen_until
+from tests.server.helpers import SCENES, TINY, is_finished, seen_until
 
 RUBBISH = [None, [], {}, float("nan"), float("inf"), 1e308, "x" * 10_000, 10**400, True, [[{}]]]
 DRAWING = [0] * 1500 + [255] * 100 + [0] * 1536

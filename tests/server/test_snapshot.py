@@ -16,7 +16,7 @@ from convlstm.settings import configure
 from convlstm.training import trainer as training
 from convlstm.training.presets import default_config
 from convlstm.training.trainer import Trainer
-from tests.server.asking import SCENES, TINY, is_finished, seen_until
+from tests.server.helpers import SCENES, TINY, is_finished, seen_until
 
 FIELDS = set(
     "run scene state reason place shipped step steps epoch epochs horizon horizonEnd stepMs "

@@ -314,7 +314,7 @@ CHINESE: dict[str, str] = {
     "notice reset": "已更改：{names}。当前运行无法中途采用。按“重置”以此重新开始，或改回原值继续。",
     "notice resumed": "服务器的计算部分重新启动了。你的运行从几秒钟前的状态继续。",
     "notice busy": "服务器现在太忙，请稍后再试。",
-    "notice broken": "服务器无法完成这个请求。{text}",
+    "notice broken": "服务器无法完成这个请求。请再试一次；如果再次发生，请告诉服务器的管理者。",
     "notice restarted": "服务器已重启，或你的运行已过期，因此这是一个新的运行。",
     "notice lost": "该运行已不存在；页面将打开一个新的。",
     "notice full": "服务器已满：所有运行都在使用中。请过几分钟再试。",

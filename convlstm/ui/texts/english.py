@@ -346,7 +346,8 @@ ENGLISH: dict[str, str] = {
     "notice resumed": "The part of the server that computes had to be started again. Your run goes "
     "on from where it was a few seconds before.",
     "notice busy": "The server has too much to do just now. Try again in a moment.",
-    "notice broken": "The server could not do that. {text}",
+    "notice broken": "The server could not do that. Try again; if it happens again, tell whoever "
+    "runs this server.",
     "notice restarted": "The server was restarted or your run expired, so this is a new one.",
     "notice lost": "This run is gone; the page opens a new one.",
     "notice full": "This server is full: all of its runs are in use. Try again in a few minutes.",
