@@ -348,7 +348,7 @@ class _Worker:
         self._outgoing.put((self._line, message))
 
     def _send_one(self, line: Line | None, message: tuple) -> None:
-        if line and line is self._line:
+        if message and line and line is self._line:
             with contextlib.suppress(OSError, ValueError):  # it has died: `_live` sees that
                 line.send(*message)
 

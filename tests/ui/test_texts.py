@@ -12,6 +12,7 @@ import convlstm
 from convlstm.checks import RULES
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.server.controls import controls_of
+from convlstm.server.limits import MAX_UPLOAD_BYTES
 from convlstm.server.run import RunState
 from convlstm.server.share import KINDS
 from convlstm.settings import Settings
@@ -121,3 +122,8 @@ def test_every_text_that_the_page_asks_for_exists():
         asked += re.findall(r'\btext\("([^"$]+)"', script.read_text("utf-8"))
     assert len(asked) > 50
     assert [key for key in asked if key not in known] == []
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_the_largest_upload_is_said_as_it_is(language):
+    assert f" {MAX_UPLOAD_BYTES // 2**20} MiB" in TEXTS[language]["notice too large"]

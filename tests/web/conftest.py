@@ -202,20 +202,24 @@ def begin(blank: Page) -> Callable[..., Page]:
     def start(snapshot: dict | None = None, query: str = "", **replies: object) -> Page:
         if query:
             blank.goto(ADDRESS + query)
-        given = {
-            "markup": (WEB / "page.html").read_text("utf-8"),
-            "style": (WEB / "page.css").read_text("utf-8"),
-            "texts": TEXTS,
-            "scenes": SCENES,
-            "replies": replies,
-        }
-        blank.evaluate(_START, given)
+        start_page(blank, replies)
         blank.wait_for_function("asked.some(([name]) => name === 'follow')")
         if snapshot:
             push(blank, snapshot)
         return blank
 
     return start
+
+
+def start_page(page: Page, replies: dict[str, object]) -> None:
+    given = {
+        "markup": (WEB / "page.html").read_text("utf-8"),
+        "style": (WEB / "page.css").read_text("utf-8"),
+        "texts": TEXTS,
+        "scenes": SCENES,
+        "replies": replies,
+    }
+    page.evaluate(_START, given)
 
 
 def push(page: Page, snapshot: dict) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.web.conftest import asked, make_picture, make_snapshot, push, scores
+from tests.web.conftest import asked, make_picture, make_snapshot, push, scores, start_page
 
 
 def wait_asked(page: Page, name: str, times: int = 1) -> dict:
@@ -13,6 +13,14 @@ def wait_asked(page: Page, name: str, times: int = 1) -> dict:
     return asked(page, name)[-1]
 
 
+def test_a_page_that_waits_for_what_computes_says_so_and_takes_no_press(blank):
+    start_page(blank, {"scenes": {"notice": {"key": "offline"}}})
+    expect(blank.locator(".status-text")).to_have_text("getting ready: this takes a few seconds")
+    expect(blank.locator("[data-do=pause]")).to_be_hidden()
+    assert blank.evaluate("document.querySelector('.cp').inert")
+    wait_asked(blank, "scenes", 2)  # it asks again
+
+
 def test_the_scenes_of_the_server_become_buttons_and_runs_of_their_own(begin):
     page = begin(make_snapshot())
     assert page.locator("[data-scene]").count() == 2
@@ -20,7 +28,7 @@ def test_the_scenes_of_the_server_become_buttons_and_runs_of_their_own(begin):
     assert wait_asked(page, "attach", 2)["scene"] == "clouds"
     expect(page.locator("[data-scene=clouds]")).to_have_attribute("aria-pressed", "true")
     expect(page.locator("[data-name=speed]")).to_have_count(0)
-    expect(page.locator(".status-text")).to_have_text("connecting")
+    expect(page.locator(".status-text")).to_have_text("getting ready: this takes a few seconds")
     page.click("[data-scene=dots]")
     expect(page.locator(".status-text")).to_contain_text("epoch 20 of 100")
 

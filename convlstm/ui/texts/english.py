@@ -13,7 +13,7 @@ ENGLISH: dict[str, str] = {
     "scene squares": "Moving squares",
     "scene digits": "Moving MNIST",
     "scene storm": "The blizzard of 1996",
-    "connecting": "connecting",
+    "connecting": "getting ready: this takes a few seconds",
     "epoch": "epoch {n} of {of}",
     "horizon now": "learning {n} of {of} frames ahead",
     "a step": "{ms} ms a step",
@@ -354,7 +354,7 @@ ENGLISH: dict[str, str] = {
     "notice offline": "The server does not answer. The page keeps trying; your run goes on there.",
     "notice checkpoint": "The checkpoint was refused, nothing was changed. {text}",
     "notice opened": "Checkpoint opened, with its settings.",
-    "notice too large": "The file could not be sent: it is larger than 136 MiB, or the connection "
+    "notice too large": "The file could not be sent: it is larger than 256 MiB, or the connection "
     "broke.",
     "notice no picture": "There is no picture yet. Try again in a second.",
     "notice draw first": "There is nothing to continue yet: draw a digit first.",

@@ -147,7 +147,10 @@ export async function start({ element, props, server, upload, trigger, watch }) 
   document.head.append(make("style", {}, props.style));
   $(".cp").innerHTML = props.markup;
   wordPage();
+  showStatus(null);
+  $(".cp").inert = true; // a press that nobody hears would be lost
   makeScenes(await askPatiently("scenes"));
+  $(".cp").inert = false;
   $(".scenes").append(...[...scenes.keys()].map((name) => make("button", { type: "button", "data-scene": name, "data-text": `scene ${name}` })));
   const theme = recall("theme");
   if (theme) document.body.classList.toggle("dark", theme === "dark");
