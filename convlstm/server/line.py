@@ -3,6 +3,7 @@
 Both ends are this program's own, and nobody else writes to the pipes; so values are pickled.
 """
 
+import contextlib
 import pickle
 import threading
 from typing import BinaryIO
@@ -41,3 +42,8 @@ class Line:
             return pickle.load(self._reading)
         except (OSError, ValueError, pickle.UnpicklingError) as error:  # cut in mid-value
             raise EOFError from error
+
+    def close(self) -> None:
+        """Send nothing more, which the other end hears; what it still says is received."""
+        with contextlib.suppress(OSError):
+            self._writing.close()

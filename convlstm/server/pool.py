@@ -1,4 +1,4 @@
-"""The workers, as the page's process has them: it asks, is told, and starts again what has died.
+"""The workers, as the page's process has them.
 
 Nothing here computes or imports what does. Every run belongs to one worker; a new one goes to the
 worker with the least to do.
@@ -6,37 +6,18 @@ worker with the least to do.
 
 import asyncio
 import contextlib
-import itertools
-import logging
-import os
-import queue
 import shutil
-import subprocess
-import sys
 import tempfile
-import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from convlstm.server.child import Child
 from convlstm.server.limits import Limits, Order
-from convlstm.server.line import Line
+from convlstm.server.supervisor import Reply, Supervisor
 
-_log = logging.getLogger(__name__)
-
-Reply = dict[str, object]
-
-_ROOT = Path(__file__).parents[2]  # whence the package is imported
-_WATCH_SECONDS = 1.0  # between two messages which runs are looked at
-_MOST_PAUSE = 30.0  # s before a worker is started once more that dies before it is ready
-_MOST_TRIES = 2  # of a question whose worker died
-_MOST_GONE = 10_000  # ids of runs that are no more
 _QUESTION_SECONDS = 0.01  # of a server's time for each question, whoever asks
 _PATIENCE_SECONDS = 5.0  # that a question may wait for it
-_BROKEN: Reply = {"notice": {"key": "broken"}}
-_CLOSE_SECONDS = 4.0  # that a worker may take to put everything away
 
 
 class Pool:
@@ -46,6 +27,7 @@ class Pool:
         devices: where they compute.
         limits: what each takes on.
         folder: where runs are kept over the server's end; None for no longer than that.
+        start: starts a worker.
 
     Raises:
         OSError: nothing can be written there, or, without a folder, nowhere for a while.
@@ -56,6 +38,7 @@ class Pool:
         devices: Sequence[str] = ("auto",),
         limits: Limits | None = None,
         folder: Path | None = None,
+        start: Callable[[], Child] = Child,
     ) -> None:
         self._passing = None if folder else tempfile.mkdtemp(prefix="convlstm-")
         kept = folder or Path(self._passing)
@@ -65,7 +48,7 @@ class Pool:
         limits = limits or Limits()
         self._free_at = 0.0
         self._workers = [
-            _Worker(Order(device, limits, str(kept / f"worker-{n}")))
+            Supervisor(Order(device, limits, str(kept / f"worker-{n}")), start)
             for n, device in enumerate(devices)
         ]
 
@@ -78,9 +61,9 @@ class Pool:
         """
         return [worker.ready.result(seconds) for worker in self._workers]
 
-    def processes(self) -> list[subprocess.Popen | None]:
-        """Return the workers' processes; None for one that is about to be started again."""
-        return [worker.process for worker in self._workers]
+    def workers(self) -> list[Child | None]:
+        """Return the workers of this moment; None for one that was never started."""
+        return [each.worker for each in self._workers]
 
     async def ask(self, name: str, *values: object, run: object = None) -> Reply:
         """Ask for one of `Service`'s methods.
@@ -129,232 +112,6 @@ class Pool:
         if self._passing:
             shutil.rmtree(self._passing, ignore_errors=True)
 
-    def _of(self, run: object) -> "_Worker | None":
+    def _of(self, run: object) -> Supervisor | None:
         known = (worker for worker in self._workers if isinstance(run, str) and run in worker.runs)
         return next(known, None)
-
-
-class _Worker:
-    """One worker process after the other; all questions outlive them.
-
-    Attributes:
-        ready: done when it first was, with its device.
-        runs: ids of its runs.
-        seen: what was told of them.
-        gone: ids that it does not know.
-    """
-
-    def __init__(self, order: Order) -> None:
-        self._order = order
-        self.ready = _uncancellable()
-        self.process: subprocess.Popen | None = None
-        self.runs: set[str] = set()
-        self.seen: dict[str, Reply] = {}
-        self.gone: dict[str, None] = {}
-        self._watched: dict[str, float] = {}
-        self._numbers = itertools.count()
-        self._asked: dict[int, tuple[tuple, Future, int]] = {}
-        self._changing = threading.RLock()
-        self._outgoing: queue.SimpleQueue = queue.SimpleQueue()
-        self._line: Line | None = None
-        self._computing = ""  # the run whose turn it is
-        self._kept: dict[str, int] = {}  # the step from which each would go on
-        self._suspect: tuple[str, int | None] = ("", None)  # whose turn it was at the last death
-        self._closing = threading.Event()
-        self._threads = [
-            threading.Thread(target=work, name=name, daemon=True)
-            for name, work in (("worker", self._live), ("questions", self._send))
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def ask(self, name: str, values: tuple) -> Future:
-        """Ask the worker, or the one after it."""
-        future = _uncancellable()
-        with self._changing:
-            if self._closing.is_set() or (self.ready.done() and self.ready.exception()):
-                future.set_result(_BROKEN)
-                return future
-            number = next(self._numbers)
-            self._asked[number] = (number, name, values), future, 1
-            self._put("ask", number, name, values)
-        return future
-
-    def watch(self, run: str) -> None:
-        """Note that somebody looks at a run."""
-        is_new = run not in self._watched
-        self._watched[run] = time.monotonic()
-        if is_new:
-            self._put("watch", [run])
-
-    def forget_seen(self, run: str) -> None:
-        """Ask for a run's whole snapshot anew: what was seen before may no longer hold."""
-        self.seen.pop(run, None)
-        self._put("tell", run)
-
-    def load(self) -> int:
-        """Count the runs that train, and the questions that wait."""
-        active = sum(s.get("state") in ("training", "waiting") for s in list(self.seen.values()))
-        return active + len(self._asked)
-
-    def close(self) -> None:
-        """End the process when it has put its runs away."""
-        self._closing.set()
-        self._put()
-
-    def join(self) -> None:
-        """Wait for the end; whatever does not end by itself is killed."""
-        process = self.process
-        if process:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_CLOSE_SECONDS)
-            process.kill()
-        for thread in self._threads:
-            thread.join(_CLOSE_SECONDS)
-
-    # The thread that starts processes and listens to them.
-
-    def _live(self) -> None:
-        pause, is_sound = 0.0, False
-        while not self._closing.wait(pause):
-            try:
-                is_sound = self._live_once()
-            except Exception:  # no memory for a process, or a fault of ours: the next one may do
-                _log.exception("A worker could not be served.")
-                is_sound = False
-            if self._closing.is_set() or (self.ready.done() and self.ready.exception()):
-                break
-            self._mourn()
-            pause = 0.0 if is_sound else min(_MOST_PAUSE, 2 * pause + 0.25)
-        with self._changing:
-            for _, future, _ in self._asked.values():
-                future.set_result(_BROKEN)
-            self._asked.clear()
-
-    def _live_once(self) -> bool:
-        """Start a process, and listen to it to its end; return whether it was ever ready."""
-        path = os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "convlstm.server.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": path},
-        )
-        line = Line(self.process.stdout, self.process.stdin)
-        try:
-            with contextlib.suppress(OSError, EOFError):
-                line.send(self._order)
-                while True:
-                    kind, *values = line.receive()
-                    getattr(self, f"_on_{kind}")(line, *values)
-        finally:
-            with self._changing:
-                is_sound, self._line = self._line is not None, None
-            self._end_process()
-        return is_sound
-
-    def _end_process(self) -> None:
-        """Make sure that a process that is no longer listened to is gone."""
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):
-                pipe.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(_CLOSE_SECONDS)
-        self.process.kill()
-        self.process.wait()
-
-    def _mourn(self) -> None:
-        """Find out whether a run has killed its worker, and give questions another chance."""
-        run = self._computing
-        kept = self._kept.get(run)
-        _log.error("A worker has died, in the turn of run %r; another starts.", run)
-        if run and (run, kept) == self._suspect:  # twice, without getting any further
-            self._order = replace(self._order, blamed=self._order.blamed | {run})
-        self._suspect, self._computing = (run, kept), ""
-        with self._changing:
-            for number, (message, future, tries) in list(self._asked.items()):
-                if tries < _MOST_TRIES:
-                    self._asked[number] = message, future, tries + 1
-                else:
-                    del self._asked[number]
-                    future.set_result(_BROKEN)
-
-    def _on_ready(self, line: Line, device: str, steps: dict[str, int]) -> None:
-        for run in self.runs - steps.keys():
-            self._on_gone(line, run)
-        self.runs |= steps.keys()
-        self._kept = dict(steps)
-        suspect = self._suspect[0]
-        self._suspect = suspect, steps.get(suspect)
-        # Whoever is blamed has failed by now; after a reset it may die anew.
-        self._order = replace(self._order, blamed=frozenset())
-        with self._changing:
-            self._line = line
-            for message, _, _ in self._asked.values():
-                self._put("ask", *message)
-        self._put("watch", list(self._watched))
-        if not self.ready.done():
-            self.ready.set_result(device)
-
-    def _on_refused(self, line: Line, text: str) -> None:
-        self.ready.set_exception(ValueError(text))
-
-    def _on_computes(self, line: Line, run: str) -> None:
-        self._computing = run
-
-    def _on_kept(self, line: Line, run: str, step: int) -> None:
-        self._kept[run] = step
-
-    def _on_reply(self, line: Line, number: int, reply: object) -> None:
-        with self._changing:
-            _, future, _ = self._asked.pop(number, (None, None, None))
-        if future:
-            future.set_result(reply)
-
-    def _on_seen(self, line: Line, run: str, is_whole: bool, changes: Reply) -> None:
-        self.runs.add(run)
-        self.seen[run] = changes if is_whole else {**self.seen.get(run, {}), **changes}
-
-    def _on_gone(self, line: Line, run: str) -> None:
-        self.runs.discard(run)
-        self.seen.pop(run, None)
-        self._watched.pop(run, None)
-        self.gone[run] = None
-        while len(self.gone) > _MOST_GONE:
-            del self.gone[next(iter(self.gone))]
-
-    # The thread that sends.
-
-    def _send(self) -> None:
-        told_at = time.monotonic()
-        while not self._closing.is_set():
-            line, message = None, ()
-            with contextlib.suppress(queue.Empty):
-                line, message = self._outgoing.get(timeout=_WATCH_SECONDS)
-            now = time.monotonic()
-            if now - told_at >= _WATCH_SECONDS:
-                told_at = now
-                for run, at in list(self._watched.items()):
-                    if now - at > 2 * _WATCH_SECONDS:
-                        self._watched.pop(run, None)
-                self._send_one(self._line, ("watch", list(self._watched)))
-            self._send_one(line, message)
-        if self.process:
-            with contextlib.suppress(OSError):
-                self.process.stdin.close()
-
-    def _put(self, *message: object) -> None:
-        """Have something sent to the worker of this moment, if there is one, and to no other."""
-        self._outgoing.put((self._line, message))
-
-    def _send_one(self, line: Line | None, message: tuple) -> None:
-        if message and line and line is self._line:
-            with contextlib.suppress(OSError, ValueError):  # it has died: `_live` sees that
-                line.send(*message)
-
-
-def _uncancellable() -> Future:
-    """Make a future that outlives whoever waits for it: a visitor who leaves takes none away."""
-    future: Future = Future()
-    future.set_running_or_notify_cancel()
-    return future

@@ -47,9 +47,9 @@ class Asked:
         raise AssertionError({name: seen.get(name) for name in ("state", "step", "reason")})
 
     def kill(self) -> None:
-        (process,) = self.pool.processes()
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        (worker,) = self.pool.workers()
+        worker.process.kill()
+        worker.process.wait()
 
     def records(self, run: str, tmp_path: Path) -> list:
         _, content = self.ask("download", run, "checkpoint", run=run)
@@ -128,20 +128,20 @@ def test_a_run_that_kills_its_worker_twice_is_ended_and_the_others_go_on(serve):
     asked.act("pause", good)
     asked.act("train", bad, settings_of(endless_of("squares")))
     asked.until(bad, lambda s: s["step"] > 0)
-    worker = asked.pool._workers[0]
+    supervisor = asked.pool._workers[0]
     for _ in range(2):
         # What a kernel's fault would do: die whenever it is this run's turn.
         deadline = time.monotonic() + DEADLINE
-        while worker._computing != bad:
+        while supervisor._computing != bad:
             assert time.monotonic() < deadline
             time.sleep(0.001)
-        worker._kept[bad] = 0  # and get no further
+        supervisor._kept[bad] = 0  # and get no further
         asked.kill()
-        worker.seen.pop(bad, None)
+        supervisor.seen.pop(bad, None)
         asked.until(bad, lambda s: s["state"] in ("training", "failed"))
     ended = asked.until(bad, lambda s: s["state"] == "failed")
     assert ended["reason"] == "worker"
-    assert worker._order.blamed == frozenset()  # after a reset it has another chance
+    assert supervisor._order.blamed == frozenset()  # after a reset it has another chance
     step = asked.until(good, lambda s: s["state"] == "paused")["step"]
     asked.act("train", good, settings_of(endless_of("squares")))
     asked.until(good, lambda s: s["step"] > step)
@@ -150,20 +150,20 @@ def test_a_run_that_kills_its_worker_twice_is_ended_and_the_others_go_on(serve):
 @pytest.mark.parametrize("deaths", [1, 2])
 def test_a_question_whose_worker_dies_is_asked_once_more_and_no_oftener(serve, deaths):
     asked = serve()
-    worker = asked.pool._workers[0]
-    worker.ready.result(DEADLINE)
-    process = worker.process
-    os.kill(process.pid, signal.SIGSTOP)
-    future = worker.ask("scenes", ())
-    os.kill(process.pid, signal.SIGKILL)
+    supervisor = asked.pool._workers[0]
+    supervisor.ready.result(DEADLINE)
+    first = supervisor.worker
+    os.kill(first.process.pid, signal.SIGSTOP)
+    future = supervisor.ask("scenes", ())
+    first.process.kill()
     if deaths == 2:
-        while worker.process is process:
+        while supervisor.worker is first:
             time.sleep(0.001)
-        os.kill(worker.process.pid, signal.SIGKILL)  # before it can answer
+        supervisor.worker.process.kill()  # before it can answer
     reply = future.result(DEADLINE)
     assert ("squares" in reply) == (deaths == 1)
     assert ("notice" in reply) == (deaths == 2)
-    assert worker.process is not process
+    assert supervisor.worker is not first
     assert "squares" in asked.ask("scenes")  # whoever asks next is answered
 
 
@@ -185,14 +185,14 @@ def test_who_leaves_before_the_answer_takes_no_worker_along(serve):
 def test_a_message_that_nobody_understands_costs_a_process_and_not_the_server(serve):
     asked = serve()
     run = asked.opened()
-    worker = asked.pool._workers[0]
-    process, understood = worker.process, worker._on_seen
-    worker._on_seen = lambda *given: 1 / 0
+    supervisor = asked.pool._workers[0]
+    first, understood = supervisor.worker, supervisor._on_seen
+    supervisor._on_seen = lambda *given: 1 / 0
     asked.pool.watch(run)
-    while worker.process is process:
+    while supervisor.worker is first:
         asked.pool.watch(run)
         time.sleep(0.02)
-    worker._on_seen = understood
+    supervisor._on_seen = understood
     assert asked.until(run, lambda s: s["picture"])["run"] == run
 
 
@@ -245,7 +245,7 @@ import sys, time
 from convlstm.server.pool import Pool
 pool = Pool(("cpu",))
 pool.wait_ready()
-print(pool.processes()[0].pid, flush=True)
+print(pool.workers()[0].process.pid, flush=True)
 time.sleep(600)
 """
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE)
