@@ -1,19 +1,10 @@
 """When a run is kept, so that it goes on after a death, none of it more than a few seconds old."""
 
-import logging
 import time
-from collections.abc import Iterator
 
-import torch
-
-from convlstm.checks import SettingError
-from convlstm.files.safe_files import CheckpointError
-from convlstm.server.opening import restored
 from convlstm.server.run import Run
 from convlstm.server.shelf import Note, Shelf
 from convlstm.settings import settings_of
-
-_log = logging.getLogger(__name__)
 
 _FIRST_SECONDS = 1.0  # after which a new run is kept
 _SECONDS = 4.0  # between two contents of a run
@@ -33,23 +24,6 @@ class Keeper:
         self._kept: dict[str, tuple[object, Note]] = {}  # what was kept of each run
         self._due: dict[str, float] = {}
         self._looked: dict[str, tuple[object, ...]] = {}  # what each was like at the last look
-
-    def find(self, kept_seconds: float, device: torch.device) -> Iterator[Run]:
-        """Yield the runs that were kept; a file that is damaged costs that run alone.
-
-        Args:
-            kept_seconds: runs that nobody has looked at for longer are forgotten.
-            device: where they compute.
-        """
-        for note in self._shelf.notes():
-            if time.time() - note.seen_at > kept_seconds:
-                self._shelf.remove(note.id)
-                continue
-            try:
-                yield restored(note, self._shelf.content(note.id), device)
-            except (CheckpointError, SettingError) as error:
-                _log.warning("a run is lost: %s", error)
-                self._shelf.remove(note.id)
 
     def keep(self, run: Run, *, at_once: bool = False) -> bool:
         """Keep a run if it has changed and it is time to; return whether its content was."""
@@ -75,11 +49,15 @@ class Keeper:
         self._kept[run.id] = learnt, note
         return True
 
-    def forget(self, run_id: str) -> None:
-        """Take a run off the shelf."""
+    def leave(self, run_id: str) -> None:
+        """Leave a run to the shelf."""
         self._kept.pop(run_id, None)
         self._due.pop(run_id, None)
         self._looked.pop(run_id, None)
+
+    def forget(self, run_id: str) -> None:
+        """Take a run off the shelf."""
+        self.leave(run_id)
         self._shelf.remove(run_id)
 
 

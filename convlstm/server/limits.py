@@ -11,8 +11,9 @@ class Limits:
 
     Attributes:
         active_runs: runs that train at the same time; further ones wait in line.
-        kept_runs: runs kept in memory, training or not; about 8 MiB each at 64 px, of
-            digits 20 MiB and five times the weights.
+        kept_runs: runs kept, training or not.
+        kept_memory_mib: estimated memory of all of them together; beyond it those that nobody looks
+            at are put away on the disk, MiB.
         run_seconds: estimated computing time of a run, s.
         memory_mib: estimated memory of a run's training, MiB.
         budget_seconds: computing time after which a run is paused for good, s.
@@ -22,7 +23,8 @@ class Limits:
     """
 
     active_runs: int = 32
-    kept_runs: int = 128
+    kept_runs: int = 256
+    kept_memory_mib: float = 4096
     run_seconds: float = 1800
     memory_mib: float = 2048
     budget_seconds: float = 3600

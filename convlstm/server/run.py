@@ -10,6 +10,7 @@ from convlstm.scenes.drawing import Drawing
 from convlstm.server.view import StagePicture, View
 from convlstm.settings import configure
 from convlstm.training.config import TrainConfig
+from convlstm.training.costs import estimate
 from convlstm.training.trainer import Trainer
 
 RunState = Literal[
@@ -52,6 +53,7 @@ class Run:
         shipped: whether it shows a model that was trained before, untouched.
         chosen: whether its settings are somebody's choice, and not those of the page's first model.
         told_at: when its last snapshot was made.
+        kept_mib: memory that it holds, or comes to hold, between two steps, MiB.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Run:
         self._picture_pause = _PICTURE_SECONDS
         self._pieces, self._is_between = trainer.pieces(), True
         self.view = View(trainer)
+        self.kept_mib = estimate(trainer.config, trainer.precision).kept_mib
         self.version += 1
 
     @property

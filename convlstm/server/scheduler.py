@@ -17,9 +17,9 @@ from convlstm.checks import SettingError, check_integer
 from convlstm.devices import Threads, resolve_precision
 from convlstm.scenes.drawing import make_drawing
 from convlstm.server.budget import check_budget
-from convlstm.server.keeping import Keeper
 from convlstm.server.limits import Limits
 from convlstm.server.run import ACTIVE, Run
+from convlstm.server.runs import Runs
 from convlstm.server.shelf import Shelf
 from convlstm.server.snapshot import Viewer
 from convlstm.settings import configure, differences
@@ -47,13 +47,6 @@ class ResetNeeded(ValueError):
     def __init__(self, names: list[str]) -> None:
         self.names = names
         super().__init__(f"{', '.join(names)} changed: reset the run to train with it.")
-
-
-class ServerFull(RuntimeError):
-    """Every run that this server keeps is training or being watched."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"This server is full: all of its {limit} runs are in use. Try later.")
 
 
 class Scheduler:
@@ -84,9 +77,8 @@ class Scheduler:
         self.device = torch.device(device)
         self.limits = limits or Limits()
         self.slowdown, self._speeds_seen = 1.0, 0
-        self._computes, self._kept, self._broke, self._shelf = computes, kept, broke, shelf
-        self._keeper = Keeper(shelf) if shelf else None
-        self._runs: dict[str, Run] = {}
+        self._computes, self._broke = computes, broke
+        self._runs = Runs(self.limits, self.device, shelf, kept)
         self._viewers: dict[str, Viewer] = {}
         self._line: deque[Run] = deque()
         self._jobs: deque[tuple[Future, Callable[[], object]]] = deque()
@@ -94,34 +86,35 @@ class Scheduler:
         self._draws_from = 0.0
         self._closing = False
         self._called = False  # since the compute thread last looked round
-        if self._keeper:
-            self._find_again(blamed)
+        for run in self._runs.find(blamed):
+            run.state = "waiting"
+            self._line.append(run)
         self._thread = threading.Thread(target=self._work, name="compute", daemon=True)
         self._thread.start()
 
     # What a page asks for; each returns at once, with a Future where the compute thread has a part.
 
     def get(self, run_id: object) -> Run | None:
-        """Return the run of that id, or None."""
-        return self._runs.get(run_id) if isinstance(run_id, str) else None
+        """Return the run of that id if it is in memory, or None."""
+        return self._runs.get(run_id)
+
+    def is_away(self, run_id: object) -> bool:
+        """Whether a run is put away: `bring_back` brings it."""
+        return self._runs.is_away(run_id)
+
+    def bring_back(self, run_id: str) -> Future:
+        """Take a run into memory again; its result is the run, or None if it is lost."""
+        return self.call(lambda: self._runs.bring_back(run_id))
 
     def open(self, make_trainer: Callable[[], Trainer], *, shipped: bool = False) -> Future:
         """Register a new run around a trainer that is made on the compute thread."""
-        return self.call(lambda: self._register(Run(make_trainer(), shipped=shipped)))
+        return self.call(lambda: self._runs.register(Run(make_trainer(), shipped=shipped)))
 
     def replace(
         self, run: Run, make_trainer: Callable[[], Trainer], *, shipped: bool = False
     ) -> Future:
         """Give a run another trainer; if making it fails, the run is as it was."""
-
-        def job() -> Run:
-            trainer = make_trainer()
-            self._leave_line(run)
-            run.interrupt()
-            run.replace_trainer(trainer, shipped=shipped)
-            return run
-
-        return self.call(job)
+        return self.call(lambda: self._give(run, make_trainer(), shipped=shipped))
 
     def check(self, config: TrainConfig) -> Cost:
         """Estimate what a run takes here, or refuse it.
@@ -149,8 +142,7 @@ class Scheduler:
 
         def job() -> Run:
             if run.state not in ACTIVE:  # or somebody pressed twice
-                run.interrupt()
-                run.replace_trainer(Trainer(config, self.device))
+                self._give(run, Trainer(config, self.device))
             return self._stand_in_line(run)
 
         return self.call(job)
@@ -202,8 +194,7 @@ class Scheduler:
 
         def job() -> Run:
             if fresh and run.is_over:  # or somebody pressed twice
-                run.interrupt()
-                run.replace_trainer(Trainer(config, self.device))
+                self._give(run, Trainer(config, self.device))
             self._leave_line(run)
             run.state, run.steps_wanted = "paused", run.steps_wanted + 1
             run.version += 1
@@ -264,15 +255,15 @@ class Scheduler:
     def watched(self) -> list[Run]:
         """Return the runs that somebody looks at."""
         now = time.monotonic()
-        return [run for run in list(self._runs.values()) if run.is_watched(now)]
+        return [run for run in self._runs.all() if run.is_watched(now)]
 
     def steps(self) -> dict[str, int]:
         """Return the ids of all runs, and how far each is."""
-        return {run.id: run.steps_done for run in list(self._runs.values())}
+        return self._runs.steps()
 
     def working_runs(self) -> int:
         """Count the runs that share the computing."""
-        return sum(run.wants_work for run in list(self._runs.values()))
+        return sum(run.wants_work for run in self._runs.all())
 
     def save(self, run: Run) -> Future:
         """Make the content of a checkpoint file of the run's last whole step."""
@@ -295,24 +286,13 @@ class Scheduler:
             self._closing = True
             self._call_thread()
         self._thread.join(_CLOSE_SECONDS)
-        if self._shelf:
-            self._shelf.close()
+        self._runs.close()
 
     def _call_thread(self) -> None:
         self._called = True
         self._wake.notify()
 
     # The compute thread.
-
-    def _find_again(self, blamed: frozenset[str]) -> None:
-        """Take up the runs that were kept."""
-        for run in self._keeper.find(self.limits.kept_seconds, self.device):
-            if run.id in blamed:
-                run.state, run.reason = "failed", "worker"
-            elif run.state in ACTIVE:
-                run.state = "waiting"
-                self._line.append(run)
-            self._runs[run.id] = run
 
     def _work(self) -> None:
         try:
@@ -330,7 +310,7 @@ class Scheduler:
             self._do_jobs()
             self._admit()
             self._retire()
-            working = [run for run in self._runs.values() if run.wants_work]
+            working = [run for run in self._runs.all() if run.wants_work]
             for run in working:
                 self._computes(run.id)
                 self._guard(run, lambda run=run: run.take_turn(_SLICE_SECONDS))
@@ -339,7 +319,7 @@ class Scheduler:
                 self._do_jobs()
                 if self._closing:
                     break
-            for run in list(self._runs.values()):
+            for run in self._runs.all():
                 self._show(run)
             if not working:
                 self._computes("")
@@ -348,8 +328,8 @@ class Scheduler:
                     self._wake.wait(timeout=1.0)
         while self._jobs:
             self._do_jobs()
-        for run in list(self._runs.values()):
-            self._guard(run, lambda run=run: self._keep(run, at_once=True))
+        for run in self._runs.all():
+            self._guard(run, lambda run=run: self._runs.keep(run, at_once=True))
 
     def _learn_speed(self, run: Run) -> None:
         """Let what steps take here correct what they are thought to take."""
@@ -397,21 +377,19 @@ class Scheduler:
         if draws:
             done = time.monotonic()
             self._draws_from = done + _DRAWING_PAUSE * (done - now)
-        self._guard(run, lambda: self._keep(run))
-
-    def _keep(self, run: Run, *, at_once: bool = False) -> None:
-        if self._keeper and self._keeper.keep(run, at_once=at_once):
-            self._kept(run.id, run.trainer.step)
+        self._guard(run, lambda: self._runs.keep(run))
 
     def _tell(self, run: Run) -> None:
-        viewer = self._viewers.setdefault(run.id, Viewer(run))
+        viewer = self._viewers.get(run.id)
+        if viewer is None or viewer.run is not run:  # it was put away meanwhile
+            viewer = self._viewers[run.id] = Viewer(run)
         version = run.version  # before: what changes meanwhile is told the next time
         run.snapshot = version, viewer.snapshot(self.working_runs())
 
     def _admit(self) -> None:
         with self._wake:
             free = self.limits.active_runs - sum(
-                run.state == "training" for run in self._runs.values()
+                run.state == "training" for run in self._runs.all()
             )
             for _ in range(min(free, len(self._line))):
                 run = self._line.popleft()
@@ -425,35 +403,23 @@ class Scheduler:
     def _retire(self) -> None:
         """End runs that used up their time or that nobody watches; forget old ones."""
         now = time.monotonic()
-        for run in list(self._runs.values()):
-            unwatched = now - run.watched_at
-            if run.state in ACTIVE and unwatched > self.limits.unwatched_seconds:
+        for run in self._runs.all():
+            if run.state in ACTIVE and now - run.watched_at > self.limits.unwatched_seconds:
                 self.stop(run, "unwatched")
             elif run.wants_work and run.trainer.seconds > self.limits.budget_seconds:
                 self.stop(run, "budget")
-            elif unwatched > self.limits.kept_seconds:
-                self._leave_line(run)
-                self._forget(run)
+        for run in self._runs.forget_old():
+            self._leave_line(run)
+        for run_id in self._viewers.keys() - {run.id for run in self._runs.all()}:
+            del self._viewers[run_id]
 
-    def _register(self, run: Run) -> Run:
-        if len(self._runs) >= self.limits.kept_runs:
-            now = time.monotonic()
-            unused = [
-                run
-                for run in self._runs.values()
-                if run.state not in ACTIVE and not run.wants_work and not run.is_watched(now)
-            ]
-            if not unused:
-                raise ServerFull(self.limits.kept_runs)
-            self._forget(min(unused, key=lambda run: run.watched_at))
-        self._runs[run.id] = run
+    def _give(self, run: Run, trainer: Trainer, *, shipped: bool = False) -> Run:
+        """Give a run another trainer, if there is memory for it."""
+        self._runs.make_room(estimate(trainer.config, trainer.precision).kept_mib, run)
+        self._leave_line(run)
+        run.interrupt()
+        run.replace_trainer(trainer, shipped=shipped)
         return run
-
-    def _forget(self, run: Run) -> None:
-        del self._runs[run.id]
-        self._viewers.pop(run.id, None)
-        if self._keeper:
-            self._keeper.forget(run.id)
 
     def _stand_in_line(self, run: Run) -> Run:
         with self._wake:
@@ -462,7 +428,7 @@ class Scheduler:
                 self._line.append(run)
                 run.version += 1
         self._admit()
-        self._keep(run)
+        self._guard(run, lambda: self._runs.keep(run))
         return run
 
     def _leave_line(self, run: Run) -> None:

@@ -5,8 +5,9 @@ refusal comes back as a notice, `{"key": ..., ...}`, which the page words in the
 """
 
 import asyncio
+import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,13 +20,39 @@ from convlstm.server.links import FIRST_SCENE, config_of_query, link_query, scen
 from convlstm.server.notices import Reply, refusal
 from convlstm.server.opening import read_shipped, trainer_of, work_of
 from convlstm.server.run import Run
-from convlstm.server.scheduler import ResetNeeded, Scheduler, ServerFull
+from convlstm.server.runs import ServerFull
+from convlstm.server.scheduler import ResetNeeded, Scheduler
 from convlstm.server.share import KINDS, make_file
 from convlstm.settings import configure, settings_of
 from convlstm.training.presets import default_config, offered, preset
 from convlstm.training.trainer import Trainer
 
 _log = logging.getLogger(__name__)
+
+
+class _Lost(Exception):  # noqa: N818
+    """There is no such run."""
+
+
+def _never_raising(method: Callable[..., Awaitable[Reply]]) -> Callable[..., Awaitable[Reply]]:
+    """Turn what a method refuses into a notice."""
+
+    @functools.wraps(method)
+    async def answered(*given: object, **named: object) -> Reply:
+        try:
+            return await method(*given, **named)
+        except SettingError as error:
+            return {"notice": refusal(error)}
+        except ResetNeeded as error:
+            return {"notice": {"key": "reset", "names": error.names, "text": str(error)}}
+        except CheckpointError as error:
+            return {"notice": {"key": "checkpoint", "text": str(error)}}
+        except ServerFull as error:
+            return {"notice": {"key": "full", "text": str(error)}}
+        except _Lost:
+            return {"notice": {"key": "lost"}}
+
+    return answered
 
 
 class Service:
@@ -48,6 +75,7 @@ class Service:
             for name in CATALOGUE
         }
 
+    @_never_raising
     async def attach(
         self, run_id: object = None, query: object = None, scene: object = None
     ) -> Reply:
@@ -71,29 +99,24 @@ class Service:
         except SettingError as error:
             notice = refusal(error)
             scene = scene if isinstance(scene, str) and scene in CATALOGUE else FIRST_SCENE
-        run = self.scheduler.get(run_id)
+        run = await self._find(run_id)
         if run is not None and run.config.scene.name != scene:
             run, run_id = None, None
         if run is None:
             if run_id is not None and notice is None:
                 notice = {"key": "restarted"}
-            try:
-                run = await self._open(scene)
-            except ServerFull as error:
-                return {"notice": {"key": "full", "text": str(error)}}
+            run = await self._open(scene)
         if config is None:
             config = run.config if run.chosen else default_config(scene)
         self.scheduler.watch(run)
         return {"run": run.id, "scene": scene, "settings": settings_of(config), "notice": notice}
 
+    @_never_raising
     async def describe(self, settings: object, scene: object = None) -> Reply:
         """Check settings and say what they mean: reach, cost, and the link that holds them."""
-        try:
-            scene = check_choice("scene", FIRST_SCENE if scene is None else scene, CATALOGUE)
-            config = configure(settings, default_config(scene))
-            cost = await asyncio.to_thread(self.scheduler.check, config)
-        except SettingError as error:
-            return {"notice": refusal(error)}
+        scene = check_choice("scene", FIRST_SCENE if scene is None else scene, CATALOGUE)
+        config = configure(settings, default_config(scene))
+        cost = await asyncio.to_thread(self.scheduler.check, config)
         pace = config.scene.pace
         return {
             "reach": None if pace is None else config.network.reach,
@@ -103,48 +126,38 @@ class Service:
             "link": link_query(config),
         }
 
+    @_never_raising
     async def act(self, action: object, run_id: object, settings: object = None) -> Reply:
         """Train, pause, step, stop or reset a run, or change its speed and learning rate.
 
         Returns:
-            The run's state, and a notice if something was refused; then nothing changed.
+            The run's state; or a notice, if something was refused, and nothing changed.
         """
-        run = self.scheduler.get(run_id)
-        if run is None:
-            return {"notice": {"key": "lost"}}
-        try:
-            if action == "train":
-                await _done(self.scheduler.train(run, settings))
-            elif action == "step":
-                await _done(self.scheduler.step(run, settings))
-            elif action == "reset":
-                await _done(self.scheduler.reset(run, settings))
-            elif action == "change":
-                await self._change(run, settings)
-            elif action == "pause":
-                await _done(self.scheduler.pause(run))
-            elif action == "stop":
-                await _done(self.scheduler.stop(run))
-            else:
-                return {"notice": {"key": "action", "text": f"action is {shown(action)}."}}
-        except SettingError as error:
-            return {"state": run.state, "notice": refusal(error)}
-        except ResetNeeded as error:
-            notice = {"key": "reset", "names": error.names, "text": str(error)}
-            return {"state": run.state, "notice": notice}
+        run = await self._run(run_id)
+        if action == "train":
+            await _done(self.scheduler.train(run, settings))
+        elif action == "step":
+            await _done(self.scheduler.step(run, settings))
+        elif action == "reset":
+            await _done(self.scheduler.reset(run, settings))
+        elif action == "change":
+            await self._change(run, settings)
+        elif action == "pause":
+            await _done(self.scheduler.pause(run))
+        elif action == "stop":
+            await _done(self.scheduler.stop(run))
+        else:
+            return {"notice": {"key": "action", "text": f"action is {shown(action)}."}}
         return {"state": run.state}
 
+    @_never_raising
     async def look(self, run_id: object, sample: object) -> Reply:
         """Choose the sequence that a run shows."""
-        run = self.scheduler.get(run_id)
-        if run is None:
-            return {"notice": {"key": "lost"}}
-        try:
-            self.scheduler.look(run, sample)
-        except SettingError as error:
-            return {"notice": refusal(error)}
+        run = await self._run(run_id)
+        self.scheduler.look(run, sample)
         return {}
 
+    @_never_raising
     async def draw(self, run_id: object, drawing: object, angle: object) -> Reply:
         """Set a drawn digit moving, and show how a run's network continues it.
 
@@ -153,53 +166,53 @@ class Service:
             drawing: 56 x 56 grey values, row by row, 0 to 255.
             angle: its direction in degrees, 0 to the right and 90 downwards.
         """
-        run = self.scheduler.get(run_id)
-        if run is None:
-            return {"notice": {"key": "lost"}}
-        try:
-            self.scheduler.draw(run, drawing, angle)
-        except SettingError as error:
-            return {"notice": refusal(error)}
+        run = await self._run(run_id)
+        self.scheduler.draw(run, drawing, angle)
         return {}
 
+    @_never_raising
     async def open_checkpoint(self, run_id: object, path: Path) -> Reply:
         """Replace a run by an uploaded checkpoint's; a bad file changes nothing."""
-        run = self.scheduler.get(run_id)
-        if run is None:
-            return {"notice": {"key": "lost"}}
-        try:
-            checkpoint = await asyncio.to_thread(read_checkpoint, path, max_bytes=MAX_UPLOAD_BYTES)
-            config = checkpoint.config
-            if config.scene.name != run.config.scene.name:
-                return {"notice": {"key": f"file of {config.scene.name}"}}
-            self.scheduler.check(work_of(checkpoint))
-            await _done(
-                self.scheduler.replace(
-                    run,
-                    lambda: trainer_of(checkpoint, self.scheduler.device),
-                    shipped=checkpoint.run is None,
-                )
+        run = await self._run(run_id)
+        checkpoint = await asyncio.to_thread(read_checkpoint, path, max_bytes=MAX_UPLOAD_BYTES)
+        config = checkpoint.config
+        if config.scene.name != run.config.scene.name:
+            return {"notice": {"key": f"file of {config.scene.name}"}}
+        self.scheduler.check(work_of(checkpoint))
+        await _done(
+            self.scheduler.replace(
+                run,
+                lambda: trainer_of(checkpoint, self.scheduler.device),
+                shipped=checkpoint.run is None,
             )
-        except SettingError as error:
-            return {"notice": refusal(error)}
-        except CheckpointError as error:
-            return {"notice": {"key": "checkpoint", "text": str(error)}}
+        )
         return {"settings": settings_of(config), "notice": {"key": "opened"}}
 
+    @_never_raising
     async def download(self, run_id: object, kind: object) -> tuple[str, bytes] | Reply:
         """Make one of a run's files: `checkpoint`, `pictures`, `losses` or `script`.
 
         Returns:
             Its name and content, or a notice.
         """
-        run = self.scheduler.get(run_id)
-        if run is None:
-            return {"notice": {"key": "lost"}}
-        try:
-            file = await make_file(self.scheduler, run, check_choice("kind", kind, KINDS))
-        except SettingError as error:
-            return {"notice": refusal(error)}
+        run = await self._run(run_id)
+        file = await make_file(self.scheduler, run, check_choice("kind", kind, KINDS))
         return {"notice": {"key": "no picture"}} if file is None else file
+
+    async def _find(self, run_id: object) -> Run | None:
+        """Return a run, which may have been put away; None if there is none of that id."""
+        run = self.scheduler.get(run_id)
+        if run is None and self.scheduler.is_away(run_id):
+            run = await _done(self.scheduler.bring_back(run_id))
+        if run:
+            self.scheduler.watch(run)  # whoever asks about it needs it in memory
+        return run
+
+    async def _run(self, run_id: object) -> Run:
+        run = await self._find(run_id)
+        if run is None:
+            raise _Lost
+        return run
 
     async def _open(self, scene: str) -> Run:
         device = self.scheduler.device

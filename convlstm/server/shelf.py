@@ -64,24 +64,35 @@ class Shelf:
         for leftover in folder.glob(".*.tmp"):  # of a write that a kill has broken off
             leftover.unlink(missing_ok=True)
         self._waiting: dict[str, tuple[Note | None, bytes | None]] = {}
+        self._unwritten: set[str] = set()
         self._wake = threading.Condition()
-        self._busy = self._closing = False
+        self._busy = ""  # the run that is being written
+        self._closing = False
         self._thread = threading.Thread(target=self._write, name="shelf", daemon=True)
         self._thread.start()
 
     def notes(self) -> list[Note]:
         """Read all notes; what is no note is left out."""
-        found = []
-        for path in sorted(self._folder.glob("*" + _NOTE)):
-            try:
-                values = json.loads(path.read_text("utf-8"))
-                note = Note(**values | {"resumed": tuple(values["resumed"])})
-            except (OSError, ValueError, TypeError, KeyError) as error:
-                _log.warning("%s is no note: %s", path, error)
-                continue
-            if note.id + _NOTE == path.name:
-                found.append(note)
-        return found
+        found = (self.note(path.stem) for path in sorted(self._folder.glob("*" + _NOTE)))
+        return [note for note in found if note]
+
+    def note(self, run_id: str) -> Note | None:
+        """Read a run's note; None if there is none."""
+        path = self._folder / (run_id + _NOTE)
+        try:
+            values = json.loads(path.read_text("utf-8"))
+            note = Note(**values | {"resumed": tuple(values["resumed"])})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            _log.warning("%s is no note: %s", path, error)
+            return None
+        return note if note.id == run_id else None
+
+    def has(self, run_id: str) -> bool:
+        """Whether all that was put there of a run is written, and still there."""
+        with self._wake:
+            if run_id in self._waiting or run_id == self._busy or run_id in self._unwritten:
+                return False
+        return (self._folder / (run_id + _NOTE)).is_file()
 
     def content(self, run_id: str) -> Path | None:
         """Return the file of a run's content, or None if it has none."""
@@ -117,18 +128,20 @@ class Shelf:
     def _write(self) -> None:
         while True:
             with self._wake:
-                self._busy = False
+                self._busy = ""
                 self._wake.notify_all()
                 self._wake.wait_for(lambda: self._waiting or self._closing)
                 if not self._waiting:
                     return
                 run_id = next(iter(self._waiting))
                 note, content = self._waiting.pop(run_id)
-                self._busy = True
+                self._busy = run_id
             try:
                 self._write_one(run_id, note, content)
+                self._unwritten.discard(run_id)
                 self._make_room(run_id)
             except (CheckpointError, OSError) as error:  # a full disk: the run goes on, unkept
+                self._unwritten.add(run_id)
                 _log.warning("a run could not be kept: %s", error)
 
     def _write_one(self, run_id: str, note: Note | None, content: bytes | None) -> None:

@@ -80,6 +80,8 @@ async def _answer_all(line: Line, scheduler: Scheduler) -> None:
             for run_id in values[0]:
                 if run := scheduler.get(run_id):
                     scheduler.watch(run)
+                elif scheduler.is_away(run_id):
+                    scheduler.bring_back(run_id)
                 else:
                     _say(line, "gone", run_id)
         elif kind == "tell":

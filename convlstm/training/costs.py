@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from convlstm.networks import FrameFormat, NetworkConfig, build_network
-from convlstm.training.config import TrainConfig
+from convlstm.training.config import MAX_STEPS, TrainConfig
 from convlstm.training.optimizers import Optimizer
 
 _PIECE_GFLOP = 120  # of a piece of training on a CPU; 0.1 to 0.3 s on two cores
@@ -30,6 +30,8 @@ _SECONDS_PER_CELL_CALL = 0.0004  # launching some forty operations, forward and 
 _SECONDS_PER_PARAMETER = 4e-9  # reading and writing it and its moments once
 _BYTES_PER_ELEMENT = {"float32": 76, "bfloat16": 44}  # kept for the backward pass
 _BYTES_PER_ATTENDED = 4  # likewise
+_BYTES_PER_RECORD = 256  # of a run's history, for each step
+_BYTES_PER_JUDGED = 9  # of the validation set: observed and clean, as floats, and a mask
 _SOFTMAX = (torch.ops.aten._safe_softmax.default, torch.ops.aten._softmax.default)
 _MUON_ROUNDS = 5  # of Newton and Schulz, for each matrix and step
 
@@ -43,17 +45,19 @@ class Cost:
         step_seconds: one training step at the full horizon, s.
         run_seconds: the whole run if nothing ends it earlier, s.
         memory_mib: memory for training, MiB.
+        kept_mib: what it holds of that, or comes to hold, between two steps, MiB.
     """
 
     piece_seconds: float
     step_seconds: float
     run_seconds: float
     memory_mib: float
+    kept_mib: float
 
     def slowed(self, slowdown: float) -> "Cost":
         """Return the cost on a machine that takes so many times the reference machine's time."""
         times = (self.piece_seconds, self.step_seconds, self.run_seconds)
-        return Cost(*(slowdown * seconds for seconds in times), self.memory_mib)
+        return Cost(*(slowdown * seconds for seconds in times), self.memory_mib, self.kept_mib)
 
 
 class Work(NamedTuple):
@@ -203,9 +207,16 @@ def estimate(config: TrainConfig, precision: str) -> Cost:
     memory = kept * chunk * work.elements * _BYTES_PER_ELEMENT[precision]
     memory += chunk * work.attended * _BYTES_PER_ATTENDED
     # The weights, the best ones, the gradient and its moments; perhaps an average.
-    memory += 4 * (6 if config.ema else 5) * parameters
+    weights = 4 * (6 if config.ema else 5) * parameters
+    memory += weights
+    steps = config.total_steps
+    if config.max_minutes:
+        steps = min(MAX_STEPS, seconds / whole_step_seconds(config.horizon))
+    judged = config.scene.validation_sequences * _pixels(config, config.horizon)
+    keeps = weights + _BYTES_PER_RECORD * steps + _BYTES_PER_JUDGED * judged
     piece = max(step_seconds(chunk, config.horizon), update)
-    return Cost(piece, whole_step_seconds(config.horizon), seconds, memory / 2**20)
+    whole_step = whole_step_seconds(config.horizon)
+    return Cost(piece, whole_step, seconds, memory / 2**20, keeps / 2**20)
 
 
 def _sequence_seconds(config: TrainConfig, work: Work, precision: str, horizon: int) -> float:
@@ -213,9 +224,13 @@ def _sequence_seconds(config: TrainConfig, work: Work, precision: str, horizon: 
     # The backward pass takes two forward ones.
     seconds = _SECONDS_PER_GFLOP[precision] * 3 * work.gflop
     seconds += _SECONDS_PER_MELEMENT[precision] * (work.elements + work.attended) / 1e6
+    return seconds + _SECONDS_PER_MPIXEL * _pixels(config, horizon) / 1e6
+
+
+def _pixels(config: TrainConfig, horizon: int) -> int:
+    """Count the values of one sequence."""
     height, width = config.scene.size
-    pixels = config.scene.frames.channels * height * width * (config.context_frames + horizon)
-    return seconds + _SECONDS_PER_MPIXEL * pixels / 1e6
+    return config.scene.frames.channels * height * width * (config.context_frames + horizon)
 
 
 @functools.lru_cache(1024)

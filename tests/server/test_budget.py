@@ -25,7 +25,7 @@ def costing(monkeypatch) -> Callable[..., None]:
 
     def use(**values: tuple[str, ...]) -> None:
         def estimated(config: TrainConfig, precision: str) -> Cost:
-            settings, cost = settings_of(config), Cost(0, 0, 0, 0)
+            settings, cost = settings_of(config), Cost(0, 0, 0, 0, 0)
             for name, names in values.items():
                 cost = replace(cost, **{name: math.prod(settings[n] for n in names)})
             return cost

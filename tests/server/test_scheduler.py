@@ -10,7 +10,8 @@ import torch
 
 from convlstm.files.checkpoint import read_checkpoint, resume
 from convlstm.networks.stack import Stack
-from convlstm.server.scheduler import ResetNeeded, Scheduler, ServerFull
+from convlstm.server.runs import ServerFull
+from convlstm.server.scheduler import ResetNeeded, Scheduler
 from convlstm.settings import settings_of
 from convlstm.training.costs import estimate
 from convlstm.training.trainer import Trainer

@@ -11,8 +11,6 @@ import pytest
 from convlstm.files.checkpoint import read_checkpoint, save_checkpoint
 from convlstm.files.shipped import shipped_file
 from convlstm.scenes.catalogue import CATALOGUE
-from convlstm.server import run as running
-from convlstm.server.limits import Limits
 from convlstm.server.opening import work_of
 from convlstm.server.service import Service
 from convlstm.settings import configure, settings_of
@@ -318,14 +316,15 @@ def test_the_storm_s_speed_cannot_be_changed_and_its_rate_can(service):
     asyncio.run(use())
 
 
-def test_a_full_server_says_so(service, monkeypatch):
-    monkeypatch.setattr(running, "WATCHED_SECONDS", 100.0)  # however slow the machine is
-    service.scheduler.limits = Limits(kept_runs=3)
+@pytest.mark.parametrize("limits", [{"kept_runs": 3}, {"kept_memory_mib": 10}])
+def test_a_full_server_says_so(serve, limits):
+    service = Service(serve(**limits))
 
     async def fill() -> dict:
-        for _ in range(3):
-            assert "run" in await service.attach()
-        return await service.attach()
+        for _ in range(9):
+            if (reply := await service.attach())["notice"]:
+                break
+        return reply
 
     assert asyncio.run(fill())["notice"]["key"] == "full"
 
