@@ -278,9 +278,10 @@ def _read_config(metadata: dict[str, str], version: Version) -> TrainConfig:
     scene = version.scene or metadata.get("scene")
     try:
         check_choice("scene", scene, CATALOGUE)
-        settings = {**version.lacking, **version.settings(settings)}
         base = TrainConfig(CATALOGUE[scene].scene)
         known = set(settings_of(base))
+        lacking = {name: value for name, value in version.lacking.items() if name in known}
+        settings = {**lacking, **version.settings(settings)}
         if missing := known - set(settings):
             raise damaged(f"{min(missing)} is missing")
         if unknown := set(settings) - known:  # without a list of all that there are

@@ -75,4 +75,8 @@ def training_script(config: TrainConfig) -> str:
         SettingError: a setting that the script has no words for.
     """
     check_sayable(config)
-    return _TEMPLATE.render(settings_of(config), steps=config.total_steps)
+    steps, scene = config.total_steps, config.scene
+    small_steps = sum(step / steps < scene.small_frames for step in range(steps))
+    return _TEMPLATE.render(
+        settings_of(config), steps=steps, small_steps=small_steps, small_canvas=scene.small_canvas
+    )

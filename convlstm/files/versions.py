@@ -40,7 +40,7 @@ class Version:
 
     Attributes:
         scene: the scene of all its files; None where each names its own.
-        lacking: values of settings that its files do not have.
+        lacking: values of settings that its files, or older ones of them, do not have.
         settings: turns its settings into today's.
         names: turns the names of its tensors into today's, given the run and the network's
             parameters; a name that is not among them stays.
@@ -146,10 +146,11 @@ def _upgrade_forecaster(config: TrainConfig, tensors: Tensors, progress: Values)
 
 
 VERSIONS: dict[tuple[str, str], Version] = {
-    (FORMAT, VERSION): Version(),
+    (FORMAT, VERSION): Version(lacking={"small_frames": 0.0}),
     (FORMAT, "1"): Version(
         scene="squares",
         lacking={
+            "small_frames": 0.0,
             "architecture": "stack",
             "patch_size": 1,
             "attention": False,

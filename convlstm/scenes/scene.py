@@ -147,6 +147,13 @@ class Scene(Settings, ABC):
         """The fastest that anything moves, px a frame; None where nobody knows."""
         return None
 
+    def at(self, progress: float) -> "Scene":
+        """Return the scene that training sees when that share of the run is done.
+
+        Scores and pictures are always of the scene itself.
+        """
+        return self
+
     @abstractmethod
     def sample(
         self, batch_size: int, num_frames: int, generator: torch.Generator, split: Split = "train"

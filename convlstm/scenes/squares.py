@@ -3,7 +3,7 @@
 Axes: B batch, N squares, T time (frames), H height (px), W width (px). Intensities in [0, 1].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
 import torch
@@ -67,6 +67,11 @@ class Squares(Scene):
         Number(0, 0.5, step=0.05),
         "standard deviation of the noise on the frames the network sees",
     )
+    small_frames: float = setting(
+        0.0,
+        Number(0, 1, step=0.05),
+        "share of the run in which training sees frames of three quarters of the canvas's side",
+    )
 
     def check_together(self) -> None:
         """Refuse a square that is larger than a third of the canvas."""
@@ -83,6 +88,17 @@ class Squares(Scene):
     def pace(self) -> float:
         """The fastest that a square moves on an axis, px a frame."""
         return self.speed
+
+    def at(self, progress: float) -> "Squares":
+        """Begin with smaller frames: a step takes little more than half of the time."""
+        if progress >= self.small_frames:
+            return self
+        return replace(self, canvas=self.small_canvas, small_frames=0.0)
+
+    @property
+    def small_canvas(self) -> int:
+        """The side of the smaller frames, px."""
+        return max(16, 3 * self.square_size, 3 * self.canvas // 4)
 
     def shown(self, sample: int, context_frames: int, horizon: int) -> Clip:
         """Return one sequence for the page's stage."""
@@ -122,7 +138,7 @@ class Squares(Scene):
 
 
 PRESETS: dict[str, dict[str, object]] = {
-    "quick": {},
+    "quick": {"small_frames": 0.6},
     "article": {
         "hidden_channels": 16,
         "kernel_size": 3,
@@ -139,7 +155,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "stop_below": 0.001,
         "evaluate_every": 10,
     },
-    "too-fast": {"speed": 4, "kernel_size": 3},
+    "too-fast": {"speed": 4, "kernel_size": 3, "small_frames": 0.6},
     "deep": {
         "num_squares": 2,
         "directions": "all",

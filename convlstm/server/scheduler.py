@@ -24,7 +24,7 @@ from convlstm.server.shelf import Shelf
 from convlstm.server.snapshot import Viewer
 from convlstm.settings import configure, differences
 from convlstm.training.config import CHANGEABLE, TrainConfig
-from convlstm.training.costs import Cost, estimate
+from convlstm.training.costs import Cost, estimate, step_seconds
 from convlstm.training.presets import default_config
 from convlstm.training.trainer import Trainer
 
@@ -334,7 +334,9 @@ class Scheduler:
     def _learn_speed(self, run: Run) -> None:
         """Let what steps take here correct what they are thought to take."""
         if run.step_seconds and run.trainer.last.horizon == run.config.horizon:
-            seen = run.step_seconds / estimate(run.config, run.trainer.precision).step_seconds
+            trainer = run.trainer
+            thought = step_seconds(run.config, trainer.precision, trainer.last.progress)
+            seen = run.step_seconds / thought
             self._speeds_seen += 1
             self.slowdown += max(0.02, 1 / self._speeds_seen) * (seen - self.slowdown)
 

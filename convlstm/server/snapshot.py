@@ -15,6 +15,7 @@ from convlstm.files.script import has_script
 from convlstm.scenes.scene import Measure
 from convlstm.server.run import Run
 from convlstm.server.view import StagePicture
+from convlstm.training.costs import steps_left
 from convlstm.training.metrics import Evaluation, Scores
 from convlstm.training.records import StepRecord
 from convlstm.training.trainer import Trainer
@@ -45,7 +46,7 @@ class Viewer:
             self._evaluation: Evaluation | None = None
         done, total = run.steps_done, trainer.total_steps
         self._read_records(trainer.records[self._read : done], total, measure)
-        left = max(0, total - done) * (run.step_seconds or 0) * max(1, runs_in_turn)
+        left = steps_left(config, trainer.precision, done / total) * (run.step_seconds or 0)
         return {
             "run": run.id,
             "scene": config.scene.name,
@@ -61,7 +62,7 @@ class Viewer:
             "horizon": config.horizon_at(trainer.progress),
             "horizonEnd": config.horizon,
             "stepMs": run.step_seconds and round(run.step_seconds * 1000),
-            "left": round(left),
+            "left": round(left * max(1, runs_in_turn)),
             "seconds": round(trainer.records[done - 1].seconds) if done else 0,
             "device": trainer.device.type.upper(),
             "precision": trainer.precision,

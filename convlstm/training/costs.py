@@ -173,50 +173,76 @@ def estimate(config: TrainConfig, precision: str) -> Cost:
         config: the run.
         precision: "float32", "bfloat16" or "float16", resolved for the device.
     """
-    # No CPU is faster with float16.
-    precision = "bfloat16" if precision == "bfloat16" else "float32"
-    network = config.network
-    parameters, muon_gflop = _parameters(network, config.scene.frames, config.optimizer)
-    again = 4 / 3 if network.recompute else 1
-
-    def step_seconds(sequences: int, horizon: int) -> float:
-        work = work_of(config, horizon)
-        seconds = sequences * _sequence_seconds(config, work, precision, horizon)
-        return again * (seconds + _SECONDS_PER_CELL_CALL * work.cell_calls)
-
-    work = work_of(config)
-    chunk = training_chunk(config)
-    chunks = -(-config.batch_size // chunk)
-    update = _SECONDS_PER_PARAMETER * parameters + _SECONDS_PER_GFLOP["bfloat16"] * muon_gflop
-
-    def whole_step_seconds(horizon: int) -> float:
-        return chunks * step_seconds(config.batch_size / chunks, horizon) + update
-
-    # The curriculum's short horizons come first; ten points of it are enough.
-    step = 0.0
-    for tenth in range(10):
-        step += whole_step_seconds(config.horizon_at((tenth + 0.5) / 10)) / 10
+    network, work, chunk = config.network, work_of(config), training_chunk(config)
+    precision = _counted_precision(precision)
+    parameters, _ = _parameters(network, config.scene.frames, config.optimizer)
     evaluated = _sequence_seconds(config, work, precision, config.horizon) / 3
     evaluated *= 4 if config.augmented else 1
     evaluations = config.total_steps // config.evaluate_every + 1
-    seconds = config.total_steps * step
+    seconds = config.total_steps * sum(_tenths(config, precision)) / 10
     seconds += evaluations * config.scene.validation_sequences * evaluated
+    whole_step = step_seconds(config, precision, 1.0)
+    steps = config.total_steps
     if config.max_minutes:
         seconds = 60 * config.max_minutes
+        steps = min(MAX_STEPS, seconds / whole_step)
     kept = 2 / 7 if network.recompute else 1  # of the tensors that wait for the backward pass
     memory = kept * chunk * work.elements * _BYTES_PER_ELEMENT[precision]
     memory += chunk * work.attended * _BYTES_PER_ATTENDED
     # The weights, the best ones, the gradient and its moments; perhaps an average.
     weights = 4 * (6 if config.ema else 5) * parameters
-    memory += weights
-    steps = config.total_steps
-    if config.max_minutes:
-        steps = min(MAX_STEPS, seconds / whole_step_seconds(config.horizon))
     judged = config.scene.validation_sequences * _pixels(config, config.horizon)
     keeps = weights + _BYTES_PER_RECORD * steps + _BYTES_PER_JUDGED * judged
-    piece = max(step_seconds(chunk, config.horizon), update)
-    whole_step = whole_step_seconds(config.horizon)
-    return Cost(piece, whole_step, seconds, memory / 2**20, keeps / 2**20)
+    piece = max(_piece_seconds(config, precision, chunk, config.horizon), _update_seconds(config))
+    return Cost(piece, whole_step, seconds, (memory + weights) / 2**20, keeps / 2**20)
+
+
+def step_seconds(config: TrainConfig, precision: str, progress: float) -> float:
+    """Estimate what a training step takes on the reference machine, in s.
+
+    Args:
+        config: the run.
+        precision: resolved for the device.
+        progress: the share of the run that lies before the step.
+    """
+    precision, chunks = (
+        _counted_precision(precision),
+        -(-config.batch_size // training_chunk(config)),
+    )
+    now = replace(config, scene=config.scene.at(progress))
+    piece = _piece_seconds(now, precision, config.batch_size / chunks, config.horizon_at(progress))
+    return chunks * piece + _update_seconds(config)
+
+
+def steps_left(config: TrainConfig, precision: str, progress: float) -> float:
+    """Return the rest of a run, counted in steps like the one at `progress`."""
+    tenths, tenth = _tenths(config, precision), min(9, int(10 * progress))
+    rest = sum(tenths[tenth + 1 :]) / 10 + tenths[tenth] * ((tenth + 1) / 10 - progress)
+    return config.total_steps * max(0.0, rest) / step_seconds(config, precision, progress)
+
+
+@functools.lru_cache(1024)
+def _tenths(config: TrainConfig, precision: str) -> list[float]:
+    """Return the seconds of a step in each tenth of a run: what it does may grow on the way."""
+    return [step_seconds(config, precision, (tenth + 0.5) / 10) for tenth in range(10)]
+
+
+def _counted_precision(precision: str) -> str:
+    return "bfloat16" if precision == "bfloat16" else "float32"  # no CPU is faster with float16
+
+
+def _piece_seconds(config: TrainConfig, precision: str, sequences: float, horizon: int) -> float:
+    """Estimate a piece of a training step of so many sequences, in s."""
+    work = work_of(config, horizon)
+    seconds = sequences * _sequence_seconds(config, work, precision, horizon)
+    again = 4 / 3 if config.network.recompute else 1
+    return again * (seconds + _SECONDS_PER_CELL_CALL * work.cell_calls)
+
+
+def _update_seconds(config: TrainConfig) -> float:
+    """Estimate the update of the weights, in s."""
+    parameters, muon_gflop = _parameters(config.network, config.scene.frames, config.optimizer)
+    return _SECONDS_PER_PARAMETER * parameters + _SECONDS_PER_GFLOP["bfloat16"] * muon_gflop
 
 
 def _sequence_seconds(config: TrainConfig, work: Work, precision: str, horizon: int) -> float:

@@ -224,7 +224,7 @@ class Trainer:
     def _gradients(self, horizon: int, clock: Clock) -> Generator[None, None, tuple[float, float]]:
         """Find the gradients of a step; return its loss and its mean squared error."""
         config = self.config
-        clip = config.scene.sample(
+        clip = config.scene.at(self.progress).sample(
             config.batch_size, config.context_frames + horizon, self.generator, "train"
         )
         use_truth = self._draw_use_of_truth(horizon)

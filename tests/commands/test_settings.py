@@ -20,6 +20,7 @@ OTHER_SETTINGS = {
         "directions": "all",
         "walls": "bounce",
         "noise": 0.1,
+        "small_frames": 0.3,
         "hidden_channels": 2,
         "kernel_size": 3,
         "num_layers": 2,

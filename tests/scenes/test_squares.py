@@ -144,6 +144,25 @@ def test_without_noise_the_model_sees_the_truth():
     assert squares.observed is squares.clean
 
 
+def test_training_begins_on_smaller_frames_and_is_judged_on_whole_ones():
+    scene = Squares(small_frames=0.6)
+    assert [scene.at(progress).size for progress in (0, 0.59, 0.6, 1)] == [(48, 48)] * 2 + [
+        (64, 64)
+    ] * 2
+    assert scene.at(0.6) is scene
+    assert scene.at(0.5) == Squares(canvas=48)
+    assert scene.validation(9, 1).clean.shape[-2:] == (64, 64)
+    assert Squares().at(0.0) == Squares()
+
+
+@pytest.mark.parametrize("canvas", [16, 17, 48, 128])
+@pytest.mark.parametrize("share", [2 / 16, 1 / 3])
+def test_smaller_frames_are_never_too_small_for_their_squares(canvas, share):
+    scene = Squares(canvas=canvas, square_size=min(16, int(share * canvas)), small_frames=1)
+    assert scene.at(0).size <= scene.size
+    assert scene.at(0).sample(2, 3, seeded()).clean.max() == 1
+
+
 def test_the_generator_is_the_only_source_of_randomness():
     config = Squares(canvas=32, num_squares=2, directions="all", noise=0.2)
     torch.manual_seed(1)

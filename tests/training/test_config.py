@@ -45,6 +45,7 @@ def test_settings_go_out_and_come_back_the_same(name):
                     directions="all",
                     walls="bounce",
                     noise=0.25,
+                    small_frames=0.5,
                 ),
                 NetworkConfig(
                     12,

@@ -19,6 +19,8 @@ from convlstm.training.costs import (
     arithmetic,
     estimate,
     evaluation_chunk,
+    step_seconds,
+    steps_left,
     training_chunk,
     work_of,
 )
@@ -242,6 +244,26 @@ def test_recomputing_needs_less_memory_and_a_curriculum_less_time():
     long, short = (estimate(changed(base, curriculum=share), "float32") for share in (0, 1))
     assert short.run_seconds < long.run_seconds
     assert short.step_seconds == long.step_seconds
+
+
+def test_smaller_frames_at_first_need_less_time_and_no_less_memory():
+    whole = TrainConfig(Squares())
+    first = configure({"small_frames": 0.5}, whole)
+    costs = [estimate(config, "float32") for config in (whole, first)]
+    assert costs[1].run_seconds < 0.85 * costs[0].run_seconds
+    assert costs[1].step_seconds == costs[0].step_seconds
+    assert costs[1].memory_mib == costs[0].memory_mib
+    assert step_seconds(first, "float32", 0.4) < 0.65 * step_seconds(first, "float32", 0.5)
+
+
+def test_what_is_left_of_a_run_is_counted_in_steps_like_the_present_one():
+    plain = configure({"epochs": 200}, TrainConfig(Squares()))
+    for progress in (0.0, 0.33, 0.5, 1.0):
+        assert steps_left(plain, "float32", progress) == pytest.approx(200 * (1 - progress))
+    grows = configure({"small_frames": 0.5}, plain)
+    assert steps_left(grows, "float32", 0.75) == pytest.approx(50)
+    ratio = step_seconds(grows, "float32", 0.9) / step_seconds(grows, "float32", 0.1)
+    assert steps_left(grows, "float32", 0.25) == pytest.approx(50 + 100 * ratio)
 
 
 def test_weights_and_their_optimizer_count():

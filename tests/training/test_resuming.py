@@ -23,7 +23,7 @@ from convlstm.training.records import Change
 from tests.training.runs import BASES, run_of, same, trained, weights
 
 SETTINGS = {
-    "squares": {"epochs": 4, "evaluate_every": 2, "noise": 0.1},
+    "squares": {"epochs": 4, "evaluate_every": 2, "noise": 0.1, "canvas": 22, "small_frames": 0.5},
     "digits": {"ema": 0.9, "scheduled_sampling": 0.8, "patience": 3},
     "storm": {},
 }

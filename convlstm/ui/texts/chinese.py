@@ -91,6 +91,9 @@ CHINESE: dict[str, str] = {
     "help directions": "方块只向右下移动（如原文），或任意方向。",
     "name noise": "噪声",
     "help noise": "网络所见画面上的噪声；真值保持干净。",
+    "name small_frames": "先用小画面",
+    "help small_frames": "训练中使用较小画面（宽和高各小四分之一）的阶段所占的比例。"
+    "小画面上每一步的时间只有一半多一点，学到的东西在完整画面上同样有效。",
     "name num_digits": "数字个数",
     "help num_digits": "互相穿越的数字个数；标准测试为两个。",
     "name flips": "翻转",

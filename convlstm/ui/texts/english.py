@@ -97,6 +97,10 @@ ENGLISH: dict[str, str] = {
     "help directions": "Squares move down and to the right only, as in the article, or every way.",
     "name noise": "Noise",
     "help noise": "Noise on the frames that the network sees; the truth stays clean.",
+    "name small_frames": "Small frames first",
+    "help small_frames": "Share of the training in which the frames are a quarter narrower and "
+    "lower. A step on them takes little more than half of the time, and what is learnt there holds "
+    "on whole frames.",
     "name num_digits": "Digits",
     "help num_digits": "How many digits move across each other; the benchmark has two.",
     "name flips": "Flips",
