@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"playground.py: {error}", file=sys.stderr)
         pool.close()
         return 2
-    from convlstm.ui.page import LAUNCH_OPTIONS, build_page  # slow, while the workers start
+    from convlstm.ui.page import build_page, launch_options  # slow, while the workers start
 
     page = build_page(pool)
     page.launch(
@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
         server_port=flags.port,
         prevent_thread_lock=True,
         quiet=True,
-        **LAUNCH_OPTIONS,
+        **launch_options(pool),
     )
     host = "localhost" if flags.host in ("0.0.0.0", "::") else flags.host
     url = f"http://{host}:{flags.port}"

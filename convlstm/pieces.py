@@ -1,11 +1,45 @@
 """Long work cut into pieces: generators that one may leave, and come back to."""
 
+import contextlib
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextvars import ContextVar
 from typing import TypeVar
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
+
+# In this thread and no other; what computes asks it in mid-piece.
+_is_wanted: ContextVar[Callable[[], bool] | None] = ContextVar("_is_wanted", default=None)
+
+
+class Cancelled(Exception):  # noqa: N818
+    """Nobody wants the piece of work that was under way."""
+
+
+@contextlib.contextmanager
+def cancellable(is_wanted: Callable[[], bool]) -> Iterator[None]:
+    """Let a piece of work be left in its middle.
+
+    Args:
+        is_wanted: asked now and then; once it says no, the work ends with `Cancelled`.
+    """
+    token = _is_wanted.set(is_wanted)
+    try:
+        yield
+    finally:
+        _is_wanted.reset(token)
+
+
+def leave_if_unwanted() -> None:
+    """Mark a place where work may be left.
+
+    Raises:
+        Cancelled: it may, and nobody wants it any more.
+    """
+    is_wanted = _is_wanted.get()
+    if is_wanted is not None and not is_wanted():
+        raise Cancelled
 
 
 def finish(

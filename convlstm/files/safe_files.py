@@ -4,9 +4,11 @@ What is in them is `checkpoint`'s business.
 """
 
 import contextlib
+import glob
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from torch import Tensor
 from convlstm.checks import SettingError, shown
 
 _MAX_HEADER_BYTES = 2**20
+_LEFTOVER_SECONDS = 3600.0  # no write takes as long
 
 
 class CheckpointError(ValueError):
@@ -58,6 +61,7 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     """
     temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
     with _reasons("write", path):
+        _remove_leftovers(path)
         try:
             with temporary.open("xb") as file:
                 file.write(data)
@@ -69,6 +73,14 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
             with contextlib.suppress(OSError, ValueError):
                 temporary.unlink()
             raise
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what writes of the same file have left that were killed."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
+                leftover.unlink()
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:

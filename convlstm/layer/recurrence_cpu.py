@@ -21,6 +21,7 @@ from torch import Tensor
 
 from convlstm.layer.kernels_cpu import channels_last, empty_frames, tanh
 from convlstm.layer.packed_cpu import TOGETHER, Packed, WeightGradients
+from convlstm.pieces import leave_if_unwanted
 
 
 class Inputs(NamedTuple):
@@ -61,6 +62,7 @@ def read_frames(inputs: Inputs, packed: Packed, *, keeps_cells: bool, keeps_step
     (unused,) = empty_frames(1, B, C, H, W, x.dtype)
     cells, steps = [], []
     for t in range(T):
+        leave_if_unwanted()
         if t == 0 or keeps_steps:
             gates = empty_frames(3, B, C, H, W, x.dtype)
         if t == 0 or keeps_cells:
@@ -126,6 +128,7 @@ def go_back(
     d_h = None
     d_c = through_c.zero_() if d_c is None else through_c.copy_(d_c)
     for t in reversed(range(T)):
+        leave_if_unwanted()
         before, h = (cells[t - 1], outputs[t - 1]) if t else (first_c, first_h)
         gates, g, tanh_c = steps[t] if steps else _advance(x[t], h, before, packed, again)
         i, f, o = gates.unbind()

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 MAX_UPLOAD_BYTES = 2**28  # a file that a browser brings; the command line opens larger ones
+MAX_UPLOADS_BYTES = 2**30  # of all files that are on their way, or that nobody has opened yet
+MAX_BODY_BYTES = 2**20  # of any other request; a drawing, the largest, takes 16 KiB
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,11 @@ class Pool:
         folder: where runs are kept over the server's end; None for no longer than that.
         start: starts a worker.
 
+    Attributes:
+        passing: a folder that is gone when the pool is closed.
+
     Raises:
-        OSError: nothing can be written there, or, without a folder, nowhere for a while.
+        OSError: nothing can be written there, or nowhere for a while.
     """
 
     def __init__(
@@ -40,11 +43,12 @@ class Pool:
         folder: Path | None = None,
         start: Callable[[], Child] = Child,
     ) -> None:
-        self._passing = None if folder else tempfile.mkdtemp(prefix="convlstm-")
-        kept = folder or Path(self._passing)
-        kept.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=kept):
-            pass
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        self.passing = Path(tempfile.mkdtemp(prefix="convlstm-"))
+        kept = folder or self.passing
         limits = limits or Limits()
         self._free_at = 0.0
         self._workers = [
@@ -109,8 +113,7 @@ class Pool:
             worker.close()
         for worker in self._workers:
             worker.join()
-        if self._passing:
-            shutil.rmtree(self._passing, ignore_errors=True)
+        shutil.rmtree(self.passing, ignore_errors=True)
 
     def _of(self, run: object) -> Supervisor | None:
         known = (worker for worker in self._workers if isinstance(run, str) and run in worker.runs)

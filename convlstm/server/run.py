@@ -6,6 +6,7 @@ import time
 from typing import Literal
 
 from convlstm.files.checkpoint import checkpoint_bytes, network_bytes
+from convlstm.pieces import Cancelled, cancellable
 from convlstm.scenes.drawing import Drawing
 from convlstm.server.view import StagePicture, View
 from convlstm.settings import configure
@@ -121,7 +122,12 @@ class Run:
         """Train for about so many seconds; the last piece is finished."""
         started = time.perf_counter()
         while self.wants_work and time.perf_counter() - started < seconds:
-            record = next(self._pieces, None)
+            try:
+                with cancellable(lambda: self.state != "stopped"):
+                    record = next(self._pieces, None)
+            except Cancelled:
+                self.interrupt()
+                return
             self._is_between = record is not None
             if self._changes and self._is_between:
                 self._change_now()

@@ -11,10 +11,11 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr  # noqa: E402
 from gradio.processing_utils import save_bytes_to_cache  # noqa: E402
-from gradio.utils import get_upload_folder  # noqa: E402
+from starlette.middleware import Middleware  # noqa: E402
 
 from convlstm.server.limits import MAX_UPLOAD_BYTES  # noqa: E402
 from convlstm.server.pool import Pool, Reply  # noqa: E402
+from convlstm.ui.intake import Intake  # noqa: E402
 from convlstm.ui.stream import Streams  # noqa: E402
 from convlstm.ui.texts import TEXTS  # noqa: E402
 
@@ -38,13 +39,15 @@ def build_page(pool: Pool) -> gr.Blocks:
         pool: computes the runs that the page shows.
 
     Returns:
-        The page; launch it with `LAUNCH_OPTIONS`.
+        The page; launch it with `launch_options`.
     """
-    streams = Streams(pool)
+    streams, files = Streams(pool), _files(pool)
+    files.mkdir(exist_ok=True)
+    os.environ["GRADIO_TEMP_DIR"] = str(files)  # the only way to tell Gradio
 
     with gr.Blocks(title="ConvLSTM Playground", delete_cache=(600, 3600)) as demo:
         gr.set_static_paths([_WEB])
-        page = _component(_server_functions(pool, demo))
+        page = _component(_server_functions(pool, files))
 
         def is_read(request: gr.Request) -> bool:
             """Whether a visitor takes what is sent: for others it would pile up."""
@@ -69,19 +72,26 @@ def build_page(pool: Pool) -> gr.Blocks:
     return demo
 
 
-# Arguments of launch() that belong to the page, wherever it is launched from.
-LAUNCH_OPTIONS = {
-    "footer_links": [],
-    "run_history": False,
-    "enable_monitoring": False,
-    "max_threads": 256,
-    "max_file_size": MAX_UPLOAD_BYTES,
-    "theme": gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-    "ssr_mode": False,
-    "pwa": False,
-    "mcp_server": False,
-    "share": False,
-}
+def launch_options(pool: Pool) -> dict[str, object]:
+    """Return the arguments of launch() that belong to the page of a server."""
+    return {
+        "app_kwargs": {"middleware": [Middleware(Intake, folder=_files(pool))]},
+        "footer_links": [],
+        "run_history": False,
+        "enable_monitoring": False,
+        "max_threads": 256,
+        "max_file_size": MAX_UPLOAD_BYTES,
+        "theme": gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+        "ssr_mode": False,
+        "pwa": False,
+        "mcp_server": False,
+        "share": False,
+    }
+
+
+def _files(pool: Pool) -> Path:
+    """Return the folder of files that are on their way to or from a browser."""
+    return pool.passing / "files"
 
 
 def _component(server_functions: list[Callable]) -> gr.HTML:
@@ -105,7 +115,7 @@ def _component(server_functions: list[Callable]) -> gr.HTML:
     )
 
 
-def _server_functions(pool: Pool, demo: gr.Blocks) -> list[Callable]:
+def _server_functions(pool: Pool, files: Path) -> list[Callable]:
     """Return what the page's script calls, each with one object as its argument."""
 
     async def scenes(payload: object) -> Reply:
@@ -131,7 +141,7 @@ def _server_functions(pool: Pool, demo: gr.Blocks) -> list[Callable]:
         return await pool.ask("draw", run, drawing, angle, run=run)
 
     async def open_checkpoint(payload: object) -> Reply:
-        path, run = _uploaded(_get(payload, "path")), _get(payload, "run")
+        path, run = _uploaded(_get(payload, "path"), files), _get(payload, "run")
         if path is None:
             return {"notice": {"key": "too large"}}
         try:
@@ -146,7 +156,7 @@ def _server_functions(pool: Pool, demo: gr.Blocks) -> list[Callable]:
             return made
         name, content = made
         # An address of Gradio's own, which forgets the file after an hour.
-        path = await asyncio.to_thread(save_bytes_to_cache, content, name, demo.GRADIO_CACHE)
+        path = await asyncio.to_thread(save_bytes_to_cache, content, name, str(files))
         return {"name": name, "url": f"gradio_api/file={Path(path).as_posix()}"}
 
     return [scenes, attach, describe, act, look, draw, open_checkpoint, download]
@@ -189,13 +199,13 @@ def _get(payload: object, name: str) -> object:
     return payload.get(name) if isinstance(payload, dict) else None
 
 
-def _uploaded(path: object) -> Path | None:
+def _uploaded(path: object, files: Path) -> Path | None:
     """Return a path that Gradio's upload made, or None: no other file is ever opened."""
     if not isinstance(path, str):
         return None
     try:
         resolved = Path(path).resolve()
-        inside = resolved.is_relative_to(Path(get_upload_folder()).resolve())
+        inside = resolved.is_relative_to(files.resolve())
         return resolved if inside and resolved.is_file() else None
     except (OSError, ValueError):  # too long, a zero byte, or no text at all
         return None

@@ -201,6 +201,17 @@ def test_a_kill_at_any_moment_of_saving_leaves_a_whole_file(tmp_path):
     assert len(done.stdout.split()) == KILLS
 
 
+def test_what_a_killed_save_has_left_goes_with_a_later_one(tmp_path):
+    old, new, other = (tmp_path / f".{name}.12ab34cd.tmp" for name in ("run", "run", "walk"))
+    new = tmp_path / ".run.56ef7890.tmp"
+    for path in (old, new, other):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    write_atomically(tmp_path / "run", b"whole")
+    assert sorted(tmp_path.iterdir()) == sorted([new, other, tmp_path / "run"])
+
+
 # Reading whatever comes.
 
 

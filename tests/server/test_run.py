@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from convlstm import pieces
+from convlstm.files.checkpoint import read_checkpoint
 from convlstm.server.run import Run
 from convlstm.settings import configure
 from convlstm.training.presets import default_config
@@ -58,3 +59,22 @@ def test_the_time_of_a_step_counts_all_of_it(monkeypatch, fine_turns):
     run.advance(1e9)
     # 4 pieces of 1 s and 2 of 10 s, in both steps.
     assert run.step_seconds == pytest.approx(24)
+
+
+def test_a_stop_does_not_wait_for_the_piece_under_way(monkeypatch):
+    run = Run(Trainer(small(epochs=3, evaluate_every=100)))
+    run.steps_wanted = 1
+    run.advance(DEADLINE)
+    run.state, calls = "training", []
+
+    def backward(*given: object) -> object:
+        calls.append(given)
+        run.state = "stopped"  # on another thread, while the piece computes
+        return compute(*given)
+
+    compute = run.trainer._backward
+    monkeypatch.setattr(run.trainer, "_backward", backward)
+    run.advance(DEADLINE)
+    assert (run.state, run.steps_done, run.trainer.step, len(calls)) == ("stopped", 1, 1, 1)
+    assert run.trainer.network.head.weight.grad is None  # left before its end
+    assert read_checkpoint(run.content()).run is not None

@@ -1,5 +1,6 @@
 """Training: what decides a run, what does not, and every way it ends."""
 
+import itertools
 import math
 import random
 from dataclasses import replace
@@ -13,6 +14,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from convlstm import pieces
 from convlstm.checks import SettingError
 from convlstm.networks import build_network
+from convlstm.pieces import Cancelled, cancellable
 from convlstm.scenes import digits as digits_module
 from convlstm.scenes.digits import Digits
 from convlstm.scenes.scene import Clip
@@ -70,6 +72,26 @@ def test_the_same_settings_give_the_same_losses_bit_for_bit(base, precision):
     one, two = Trainer(config), Trainer(config)
     assert facts(train(config, trainer=one)) == facts(train(config, trainer=two))
     assert same(weights(one), weights(two))
+
+
+@every_scene
+def test_a_piece_that_is_left_in_its_middle_leaves_no_trace(base):
+    whole = Trainer(run_of(base, epochs=3))
+    list(whole.pieces())
+    trainer, cancelled = Trainer(whole.config), 0
+    while trainer.ended is None:
+        # Forwards, backwards and in evaluations: each time the work gets a little further.
+        asked = itertools.count()
+        with cancellable(lambda: next(asked) < cancelled):  # noqa: B023
+            try:
+                for record in trainer.pieces():
+                    if record:
+                        break
+            except Cancelled:
+                cancelled += 1
+    assert cancelled > 10
+    assert facts(trainer.records) == facts(whole.records)
+    assert same(weights(trainer), weights(whole))
 
 
 @pytest.mark.parametrize("changed", [{"seed": 1}, {"learning_rate": 0.01}, {"batch_size": 5}])

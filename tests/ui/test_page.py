@@ -14,7 +14,7 @@ import convlstm
 from convlstm.files.checkpoint import read_checkpoint
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.server.pool import Pool
-from convlstm.ui.page import LAUNCH_OPTIONS, build_page
+from convlstm.ui.page import build_page, launch_options
 
 WEB = Path(convlstm.__file__).parent / "ui" / "web"
 ROOT = Path(convlstm.__file__).parents[1]
@@ -42,18 +42,19 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[Server]:
+def server() -> Iterator[Server]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("GRADIO_TEMP_DIR", "")  # put back at the end
         pool = Pool(("cpu",))
+        options = launch_options(pool)
 
         async def build() -> tuple[gradio.Blocks, App]:
             page = build_page(pool)
-            return page, App.create_app(page)
+            return page, App.create_app(page, app_kwargs=options["app_kwargs"])
 
         # Where no event loop runs, Gradio makes some of its own and never closes them.
         page, app = asyncio.run(build())
-        page.max_file_size = LAUNCH_OPTIONS["max_file_size"]  # as launch() does
+        page.max_file_size = options["max_file_size"]  # as launch() does
         with TestClient(app) as client:
             yield Server(page, client)
         pool.close()

@@ -324,7 +324,8 @@ CHINESE: dict[str, str] = {
     "notice offline": "服务器没有响应。页面会继续尝试；你的运行仍在服务器上进行。",
     "notice checkpoint": "检查点被拒绝，未作任何更改。{text}",
     "notice opened": "检查点及其设置已打开。",
-    "notice too large": "文件无法发送：超过 256 MiB，或连接中断。",
+    "notice too large": "文件无法发送：超过 256 MiB、连接中断，或此刻发送的文件太多。"
+    "请一分钟后再试。",
     "notice no picture": "还没有图片，请稍后再试。",
     "notice draw first": "还没有可以继续的内容：请先画一个数字。",
     "notice action": "无法理解：{text}",

@@ -358,8 +358,8 @@ ENGLISH: dict[str, str] = {
     "notice offline": "The server does not answer. The page keeps trying; your run goes on there.",
     "notice checkpoint": "The checkpoint was refused, nothing was changed. {text}",
     "notice opened": "Checkpoint opened, with its settings.",
-    "notice too large": "The file could not be sent: it is larger than 256 MiB, or the connection "
-    "broke.",
+    "notice too large": "The file could not be sent: it is larger than 256 MiB, the connection "
+    "broke, or too many files are being sent at the moment. Try again in a minute.",
     "notice no picture": "There is no picture yet. Try again in a second.",
     "notice draw first": "There is nothing to continue yet: draw a digit first.",
     "notice action": "Not understood: {text}",
