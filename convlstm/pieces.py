@@ -19,12 +19,13 @@ class Cancelled(Exception):  # noqa: N818
 
 @contextlib.contextmanager
 def cancellable(is_wanted: Callable[[], bool]) -> Iterator[None]:
-    """Let a piece of work be left in its middle.
+    """Let a piece of work be left in its middle; where one may be left anyway, also for this.
 
     Args:
         is_wanted: asked now and then; once it says no, the work ends with `Cancelled`.
     """
-    token = _is_wanted.set(is_wanted)
+    outer = _is_wanted.get()
+    token = _is_wanted.set(is_wanted if outer is None else lambda: outer() and is_wanted())
     try:
         yield
     finally:

@@ -185,10 +185,13 @@ class Run:
         return not waits or now - self._pictured_at >= self._picture_pause
 
     def draw_picture(self) -> None:
-        """Predict the sequence that viewers look at."""
-        started = time.monotonic()
-        shown = self._shown()
-        self.picture = self.view.draw(self.trainer, shown[1])
+        """Predict the sequence that viewers look at; left if the run's state changes meanwhile."""
+        started, shown, state = time.monotonic(), self._shown(), self.state
+        try:
+            with cancellable(lambda: self.state == state):
+                self.picture = self.view.draw(self.trainer, shown[1])
+        except Cancelled:
+            return
         self._pictured, self._pictured_at = shown, time.monotonic()
         taken = self._pictured_at - started
         self._picture_pause = max(_PICTURE_SECONDS, _PICTURE_SHARE * taken)

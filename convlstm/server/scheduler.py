@@ -15,6 +15,7 @@ import torch
 
 from convlstm.checks import SettingError, check_integer
 from convlstm.devices import Threads, resolve_precision
+from convlstm.pieces import cancellable
 from convlstm.scenes.drawing import make_drawing
 from convlstm.server.budget import check_budget
 from convlstm.server.limits import Limits
@@ -296,7 +297,8 @@ class Scheduler:
 
     def _work(self) -> None:
         try:
-            self._compute()
+            with cancellable(lambda: not self._closing):
+                self._compute()
         except BaseException:
             _log.exception("the compute thread broke")
             self._broke()
@@ -312,11 +314,12 @@ class Scheduler:
             self._retire()
             working = [run for run in self._runs.all() if run.wants_work]
             for run in working:
+                self._tell(run)  # before its first piece, which may take a while
                 self._computes(run.id)
                 self._guard(run, lambda run=run: run.take_turn(_SLICE_SECONDS))
                 self._learn_speed(run)
-                self._show(run)
                 self._do_jobs()
+                self._show(run)
                 if self._closing:
                     break
             for run in self._runs.all():
@@ -367,26 +370,30 @@ class Scheduler:
         """Draw what viewers look at, tell them, and keep the run."""
         now = time.monotonic()
         may_draw = now >= self._draws_from or not self.working_runs()
-        draws = run.state != "failed" and may_draw and run.picture_is_due(now)
-        if draws:
+        if run.state != "failed" and may_draw and run.picture_is_due(now):
+            self._tell(run)  # a picture may take a while
             self._computes(run.id)
             self._guard(run, run.draw_picture)
-        told = run.snapshot[0] if run.snapshot else None
-        waits = run.wants_work and now - run.told_at < _REPORT_SECONDS
-        if run.is_watched(now) and told != run.version and not waits:
-            run.told_at = now
-            self._guard(run, lambda: self._tell(run))
-        if draws:
             done = time.monotonic()
             self._draws_from = done + _DRAWING_PAUSE * (done - now)
+        self._tell(run)
         self._guard(run, lambda: self._runs.keep(run))
 
     def _tell(self, run: Run) -> None:
-        viewer = self._viewers.get(run.id)
-        if viewer is None or viewer.run is not run:  # it was put away meanwhile
-            viewer = self._viewers[run.id] = Viewer(run)
-        version = run.version  # before: what changes meanwhile is told the next time
-        run.snapshot = version, viewer.snapshot(self.working_runs())
+        """Make what viewers are told, if there is something new and somebody to be told."""
+        now, told = time.monotonic(), run.snapshot[0] if run.snapshot else None
+        waits = run.wants_work and now - run.told_at < _REPORT_SECONDS
+        if not run.is_watched(now) or told == run.version or waits:
+            return
+        run.told_at, version = now, run.version  # before: what changes meanwhile is told next time
+
+        def tell() -> None:
+            viewer = self._viewers.get(run.id)
+            if viewer is None or viewer.run is not run:  # it was put away meanwhile
+                viewer = self._viewers[run.id] = Viewer(run)
+            run.snapshot = version, viewer.snapshot(self.working_runs())
+
+        self._guard(run, tell)
 
     def _admit(self) -> None:
         with self._wake:

@@ -376,3 +376,48 @@ def test_the_machine_is_measured_before_anything_else():
         assert cost == estimate(SMALL, "float32").slowed(scheduler.slowdown)
     finally:
         scheduler.close()
+
+
+def test_viewers_are_told_before_the_first_piece_and_a_stop_does_not_wait_for_it(
+    serve, monkeypatch
+):
+    scheduler = serve()
+    run = opened(scheduler, shipped=True)
+    entered, leave = threading.Event(), threading.Event()
+    backward = Trainer._backward
+
+    def long_piece(*given: object) -> object:
+        entered.set()
+        assert leave.wait(DEADLINE)
+        return backward(*given)
+
+    monkeypatch.setattr(Trainer, "_backward", long_piece)
+    scheduler.train(run, settings_of(ENDLESS))
+    assert entered.wait(DEADLINE)
+    assert run.snapshot[1]["state"] == "training" and not run.snapshot[1]["shipped"]
+    done = scheduler.stop(run)
+    leave.set()
+    done.result(DEADLINE)
+    assert (run.state, run.steps_done, run.trainer.step) == ("stopped", 0, 0)
+    wait_until(lambda: run.picture is not None)
+
+
+def test_a_picture_is_left_when_its_run_is_stopped(serve, monkeypatch):
+    scheduler = serve()
+    run = opened(scheduler, ENDLESS)
+    wait_until(lambda: run.picture is not None)
+    drawn, drawing, leave = run.view.draw, threading.Event(), threading.Event()
+
+    def long_picture(*given: object) -> object:
+        drawing.set()
+        assert leave.wait(DEADLINE)
+        return drawn(*given)
+
+    trained(scheduler, run, ENDLESS)
+    monkeypatch.setattr(run.view, "draw", long_picture)
+    assert drawing.wait(DEADLINE)
+    before = run.picture
+    scheduler.pause(run)
+    leave.set()
+    wait_until(lambda: run.picture is not before)
+    assert run.state == "paused"
