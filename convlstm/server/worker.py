@@ -79,7 +79,7 @@ async def _answer_all(line: Line, scheduler: Scheduler) -> None:
         if kind == "watch":
             for run_id in values[0]:
                 if run := scheduler.get(run_id):
-                    scheduler.watch(run)
+                    scheduler.watch(run, looks=values[1])
                 else:
                     _say(line, "gone", run_id)
         elif kind == "tell":
