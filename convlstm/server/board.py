@@ -33,7 +33,8 @@ class Board:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._classroom, self._seen, self._clock = classroom, seen, clock
-        self._known: dict[int, tuple[Reply, Reply]] = {}  # what was seen of each, and its summary
+        # By number: the run that a row is of, what was seen of it, and its summary.
+        self._known: dict[int, tuple[str, Reply | None, Reply]] = {}
         self._rows: list[Reply] = []
         self._made_at: float | None = None
 
@@ -54,11 +55,13 @@ class Board:
         return self._rows
 
     def _row(self, student: Student, presets: Presets) -> Reply:
-        seen, summary = self._known.get(student.number, (None, {}))
-        newest = self._seen(student.run)
+        run, seen, summary = self._known.get(student.number, ("", None, {}))
+        if run != student.run:
+            run, seen, summary = student.run, None, {}
+        newest = self._seen(run)
         if newest and newest is not seen:
             summary = summarize(newest, presets.get(newest["scene"], {}))
-            self._known[student.number] = newest, summary
+            self._known[student.number] = run, newest, summary
         is_here = self._classroom.is_here(student)
         return {"number": student.number, "name": student.name, "here": is_here, **summary}
 

@@ -205,6 +205,7 @@ CHINESE: dict[str, str] = {
     "curve validation": "验证集",
     "mark resumed": "恢复",
     "curve empty": "按“训练”，误差将在这里下降",
+    "curve waits": "误差将在这里下降",
     "epoch axis": "第 {n} 轮",
     "measure mse": "MSE",
     "measure rmse": "RMSE",

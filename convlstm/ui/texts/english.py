@@ -224,6 +224,7 @@ ENGLISH: dict[str, str] = {
     "curve validation": "validation",
     "mark resumed": "resumed",
     "curve empty": "Press Train and watch the error fall here",
+    "curve waits": "The error will fall here",
     "epoch axis": "epoch {n}",
     "measure mse": "MSE",
     "measure rmse": "RMSE",
