@@ -1,4 +1,4 @@
-"""What a class's pages ask over HTTP: nothing of it without a class, and no way around its rules."""
+"""What the pages of a class ask over HTTP: nothing without one, and no way around its rules."""
 
 import asyncio
 import json
