@@ -11,6 +11,7 @@ import threading
 import webbrowser
 from pathlib import Path
 
+from convlstm.server.classroom import Classroom, kept_token
 from convlstm.server.limits import Limits
 from convlstm.server.pool import Pool
 
@@ -40,6 +41,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         action=argparse.BooleanOptionalAction,
         default=False,
         help="open the page in a browser",
+    )
+    parser.add_argument(
+        "--class",
+        dest="serves_class",
+        action="store_true",
+        help="serve a class: the teacher's page has a board of all who train, and can be followed",
     )
     parser.add_argument(
         "--max-runs",
@@ -90,7 +97,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     from convlstm.ui.page import build_page, launch_options  # slow, while the workers start
 
-    page = build_page(pool)
+    host = "localhost" if flags.host in ("0.0.0.0", "::") else flags.host
+    url = f"http://{host}:{flags.port}"
+    classroom = None
+    if flags.serves_class:
+        in_network = f"http://{_address_in_network()}:{flags.port}"
+        classroom = Classroom(kept_token(flags.keep), url if host == flags.host else in_network)
+    page = build_page(pool, classroom)
     page.launch(
         server_name=flags.host,
         server_port=flags.port,
@@ -98,9 +111,13 @@ def main(arguments: list[str] | None = None) -> int:
         quiet=True,
         **launch_options(pool),
     )
-    host = "localhost" if flags.host in ("0.0.0.0", "::") else flags.host
-    url = f"http://{host}:{flags.port}"
     print(f"ConvLSTM Playground on {url}. Ctrl-C ends it.", flush=True)
+    if classroom:
+        url = f"{url}/?class={classroom.token}"
+        print(f"Students open {classroom.address}")
+        print(f"The teacher, and nobody else, opens {url}", flush=True)
+        if flags.host in ("127.0.0.1", "localhost", "::1"):
+            print("Only this machine is let in: --host 0.0.0.0 serves its network.", flush=True)
     if flags.open:
         webbrowser.open(url)
     while not stopped.wait(0.5):  # with a timeout, or Windows never sees the signal
@@ -128,6 +145,16 @@ def _check_address(host: str, port: int) -> None:
         reason = error.strerror or error
         message = f"cannot serve {host}:{port} ({reason}): try another --port or --host."
         raise OSError(message) from None
+
+
+def _address_in_network() -> str:
+    """Return this machine's own address, or its name for itself where it has no network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # of nobody (RFC 5737); and nothing is sent
+            return probe.getsockname()[0]
+        except OSError:
+            return "localhost"
 
 
 @functools.cache

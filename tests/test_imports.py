@@ -107,7 +107,7 @@ def test_the_page_s_process_brings_in_nothing_that_computes():
     code = """
 import sys
 import convlstm, convlstm.server.pool, convlstm.ui.stream, convlstm.ui.texts, playground
-import convlstm.server.limits, convlstm.server.line
+import convlstm.server.limits, convlstm.server.line, convlstm.ui.classroom
 print([name for name in ("torch", "numpy", "safetensors", "PIL") if name in sys.modules])
 """
     assert run(code) == "[]\n"
@@ -115,7 +115,8 @@ print([name for name in ("torch", "numpy", "safetensors", "PIL") if name in sys.
 
 @pytest.mark.parametrize("path", [p for p in MODULES if place(p).startswith("ui/")], ids=place)
 def test_the_page_knows_the_workers_by_their_pool_alone(path):
-    known = {"convlstm.server.pool", "convlstm.server.limits", "convlstm.server", "convlstm.checks"}
+    servers = {"pool", "limits", "classroom", "board"}  # and a class, of the page's own process
+    known = {f"convlstm.server.{name}" for name in servers} | {"convlstm.server", "convlstm.checks"}
     assert {m for m in imported_of_ours(path) if not m.startswith("convlstm.ui")} <= known
 
 

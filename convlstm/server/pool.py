@@ -95,9 +95,18 @@ class Pool:
             worker.forget_seen(run)
         return reply
 
-    def watch(self, run: str) -> None:
-        """Say that somebody looks at a run: its snapshots are sent and it is kept."""
-        (self._of(run) or self._workers[0]).watch(run)
+    def has(self, run: object) -> bool:
+        """Whether it is known that there is such a run."""
+        return self._of(run) is not None
+
+    def watch(self, run: str, *, looks: bool = True) -> None:
+        """Say that somebody wants to know of a run: its snapshots are sent and it is kept.
+
+        Args:
+            run: its id.
+            looks: whether at its pictures, too; only then they are drawn.
+        """
+        (self._of(run) or self._workers[0]).watch(run, looks=looks)
 
     def seen(self, run: str) -> Reply | None:
         """Return what was told of a run, a new object whenever it has changed; None before."""

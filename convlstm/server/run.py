@@ -55,6 +55,8 @@ class Run:
         chosen: whether its settings are somebody's choice, and not those of the page's first model.
         told_at: when its last snapshot was made.
         kept_mib: memory that it holds, or comes to hold, between two steps, MiB.
+        watched_at: when somebody last wanted to know of it.
+        looked_at: when somebody last looked at its pictures.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class Run:
         self.sample = 0
         self.drawing: Drawing | None = None
         self.version = 0
-        self.watched_at = time.monotonic()
+        self.watched_at = self.looked_at = time.monotonic()
         self.replace_trainer(trainer, shipped=shipped)
         self.chosen = not shipped
 
@@ -174,12 +176,12 @@ class Run:
         self.version += 1
 
     def is_watched(self, now: float) -> bool:
-        """Whether somebody looks at it."""
+        """Whether somebody wants to know of it."""
         return now - self.watched_at <= WATCHED_SECONDS
 
     def picture_is_due(self, now: float) -> bool:
-        """Whether somebody watches and would see something new."""
-        if not self.is_watched(now) or self._pictured == self._shown():
+        """Whether somebody looks and would see something new."""
+        if now - self.looked_at > WATCHED_SECONDS or self._pictured == self._shown():
             return False
         waits = self.wants_work and self._pictured[:-1] == self._shown()[:-1]
         return not waits or now - self._pictured_at >= self._picture_pause

@@ -19,7 +19,7 @@ from convlstm.pieces import cancellable
 from convlstm.scenes.drawing import make_drawing
 from convlstm.server.budget import check_budget
 from convlstm.server.limits import Limits
-from convlstm.server.run import ACTIVE, Run
+from convlstm.server.run import ACTIVE, WATCHED_SECONDS, Run
 from convlstm.server.runs import Runs
 from convlstm.server.shelf import Shelf
 from convlstm.server.snapshot import Viewer
@@ -229,7 +229,7 @@ class Scheduler:
         sample = check_integer("sample", sample, 0, run.view.samples - 1)
         with self._wake:
             run.sample, run.drawing = sample, None
-            run.watched_at = time.monotonic()
+            run.watched_at = run.looked_at = time.monotonic()
             self._call_thread()
 
     def draw(self, run: Run, pixels: object, angle: object) -> None:
@@ -243,15 +243,23 @@ class Scheduler:
         drawing = make_drawing(pixels, angle)
         with self._wake:
             run.drawing = drawing
-            run.watched_at = time.monotonic()
+            run.watched_at = run.looked_at = time.monotonic()
             self._call_thread()
 
-    def watch(self, run: Run) -> None:
-        """Say that somebody is looking; the run's pictures are drawn and it is kept."""
+    def watch(self, run: Run, *, looks: bool = True) -> None:
+        """Say that somebody wants to know of a run: it is kept.
+
+        Args:
+            run: which one.
+            looks: whether at its pictures, too; only then they are drawn.
+        """
         with self._wake:
-            if not run.is_watched(time.monotonic()):
+            now = time.monotonic()
+            if not run.is_watched(now) or (looks and now - run.looked_at > WATCHED_SECONDS):
                 self._call_thread()
-            run.watched_at = time.monotonic()
+            run.watched_at = now
+            if looks:
+                run.looked_at = now
 
     def watched(self) -> list[Run]:
         """Return the runs that somebody looks at."""

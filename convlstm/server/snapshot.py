@@ -15,8 +15,10 @@ from convlstm.files.script import has_script
 from convlstm.scenes.scene import Measure
 from convlstm.server.run import Run
 from convlstm.server.view import StagePicture
+from convlstm.settings import settings_of
 from convlstm.training.costs import steps_left
 from convlstm.training.metrics import Evaluation, Scores
+from convlstm.training.presets import default_config
 from convlstm.training.records import StepRecord
 from convlstm.training.trainer import Trainer
 
@@ -50,6 +52,7 @@ class Viewer:
         return {
             "run": run.id,
             "scene": config.scene.name,
+            "settings": settings_of(config if run.chosen else default_config(config.scene.name)),
             "state": run.state,
             "reason": run.reason,
             "place": run.place,

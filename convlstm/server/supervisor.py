@@ -47,7 +47,8 @@ class Supervisor:
         self.runs: set[str] = set()
         self.seen: dict[str, Reply] = {}
         self.gone: dict[str, None] = {}
-        self._watched: dict[str, float] = {}
+        # When each was last watched: by somebody who looks, and by somebody who only waits for it.
+        self._watched: dict[bool, dict[str, float]] = {True: {}, False: {}}
         self._numbers = itertools.count()
         self._asked: dict[int, tuple[tuple, Future, int]] = {}
         self._changing = threading.RLock()
@@ -76,12 +77,12 @@ class Supervisor:
             self._put("ask", number, name, values)
         return future
 
-    def watch(self, run: str) -> None:
-        """Note that somebody looks at a run."""
-        is_new = run not in self._watched
-        self._watched[run] = time.monotonic()
+    def watch(self, run: str, *, looks: bool = True) -> None:
+        """Note that somebody wants to know of a run, and whether its pictures are looked at."""
+        is_new = run not in self._watched[looks]
+        self._watched[looks][run] = time.monotonic()
         if is_new:
-            self._put("watch", [run])
+            self._put("watch", [run], looks)
 
     def forget_seen(self, run: str) -> None:
         """Ask for a run's whole snapshot anew: what was seen before may no longer hold."""
@@ -169,7 +170,8 @@ class Supervisor:
             self._line = line
             for message, _, _ in self._asked.values():
                 self._put("ask", *message)
-        self._put("watch", list(self._watched))
+        for looks, watched in self._watched.items():
+            self._put("watch", list(watched), looks)
         if not self.ready.done():
             self.ready.set_result(device)
 
@@ -195,7 +197,8 @@ class Supervisor:
     def _on_gone(self, line: Line, run: str) -> None:
         self.runs.discard(run)
         self.seen.pop(run, None)
-        self._watched.pop(run, None)
+        for watched in self._watched.values():
+            watched.pop(run, None)
         self.gone[run] = None
         while len(self.gone) > _MOST_GONE:
             del self.gone[next(iter(self.gone))]
@@ -211,10 +214,11 @@ class Supervisor:
             now = time.monotonic()
             if now - told_at >= _WATCH_SECONDS:
                 told_at = now
-                for run, at in list(self._watched.items()):
-                    if now - at > 2 * _WATCH_SECONDS:
-                        self._watched.pop(run, None)
-                self._send_one(self._line, ("watch", list(self._watched)))
+                for looks, watched in self._watched.items():
+                    for run, at in list(watched.items()):
+                        if now - at > 2 * _WATCH_SECONDS:
+                            watched.pop(run, None)
+                    self._send_one(self._line, ("watch", list(watched), looks))
             self._send_one(line, message)
         if self.worker:
             self.worker.line.close()

@@ -79,7 +79,7 @@ async def _answer_all(line: Line, scheduler: Scheduler) -> None:
         if kind == "watch":
             for run_id in values[0]:
                 if run := scheduler.get(run_id):
-                    scheduler.watch(run)
+                    scheduler.watch(run, looks=values[1])
                 elif scheduler.is_away(run_id):
                     scheduler.bring_back(run_id)
                 else:

@@ -13,8 +13,10 @@ import gradio as gr  # noqa: E402
 from gradio.processing_utils import save_bytes_to_cache  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
+from convlstm.server.classroom import Classroom  # noqa: E402
 from convlstm.server.limits import MAX_UPLOAD_BYTES  # noqa: E402
 from convlstm.server.pool import Pool, Reply  # noqa: E402
+from convlstm.ui.classroom import class_functions  # noqa: E402
 from convlstm.ui.intake import Intake  # noqa: E402
 from convlstm.ui.stream import Streams  # noqa: E402
 from convlstm.ui.texts import TEXTS  # noqa: E402
@@ -32,22 +34,26 @@ import(new URL(props.web + "page.js", document.baseURI)).then(({ start }) =>
 """
 
 
-def build_page(pool: Pool) -> gr.Blocks:
+def build_page(pool: Pool, classroom: Classroom | None = None) -> gr.Blocks:
     """Lay out the page of a server.
 
     Args:
         pool: computes the runs that the page shows.
+        classroom: the class that it is served to, if any.
 
     Returns:
         The page; launch it with `launch_options`.
     """
-    streams, files = Streams(pool), _files(pool)
+    streams, files = Streams(pool, classroom), _files(pool)
     files.mkdir(exist_ok=True)
     os.environ["GRADIO_TEMP_DIR"] = str(files)  # the only way to tell Gradio
 
     with gr.Blocks(title="ConvLSTM Playground", delete_cache=(600, 3600)) as demo:
         gr.set_static_paths([_WEB])
-        page = _component(_server_functions(pool, files))
+        functions = _server_functions(pool, files)
+        if classroom:
+            functions += class_functions(pool, classroom)
+        page = _component(functions, _WEB / "class.html" if classroom else None)
 
         def is_read(request: gr.Request) -> bool:
             """Whether a visitor takes what is sent: for others it would pile up."""
@@ -94,17 +100,24 @@ def _files(pool: Pool) -> Path:
     return pool.passing / "files"
 
 
-def _component(server_functions: list[Callable]) -> gr.HTML:
+def _component(server_functions: list[Callable], classroom: Path | None) -> gr.HTML:
     """Make the one component of the page; its value is the latest snapshot of the viewer's run.
 
     The markup is put in by the script and not by the template, which Gradio would render again and
     compare with the document at every update. No subclass: Gradio would write a file beside it.
+
+    Args:
+        server_functions: what its script calls.
+        classroom: the markup of a class; its style lies beside it.
     """
     fixed = {
         "markup": (_WEB / "page.html").read_text("utf-8"),
         "style": (_WEB / "page.css").read_text("utf-8"),
         "texts": TEXTS,
     }
+    if classroom:
+        fixed["classroom"] = classroom.read_text("utf-8")
+        fixed["style"] += classroom.with_suffix(".css").read_text("utf-8")
     return gr.HTML(
         html_template='<div class="cp"></div>',
         js_on_load=_LOADER,

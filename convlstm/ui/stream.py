@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
+from convlstm.server.classroom import Classroom
 from convlstm.server.pool import Pool, Reply
 
 _UPDATE_SECONDS = 0.125  # 8 updates a second, for few viewers
@@ -17,16 +18,20 @@ class Streams:
 
     Args:
         pool: whose runs are watched.
+        classroom: whose students may be shown their teacher's run instead of their own.
     """
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, classroom: Classroom | None = None) -> None:
+        self._pool, self._classroom = pool, classroom
         self._open = 0
 
     async def watch(
         self, run: object, is_read: Callable[[], bool] = lambda: True
     ) -> AsyncIterator[Reply]:
         """Yield snapshots of a run: when something changed, and as a sign of life.
+
+        Those of a teacher's run go under the student's own id, or the student could steer it; they
+        say `teacher`.
 
         Args:
             run: its id.
@@ -44,12 +49,21 @@ class Streams:
                 if not isinstance(run, str) or self._pool.is_gone(run):
                     yield {"run": run, "notice": {"key": "lost"}}
                     return
-                self._pool.watch(run)
-                seen = self._pool.seen(run)
+                shown = self._shown_to(run)
+                self._pool.watch(run, looks=shown == run)
+                seen = self._pool.seen(shown)
                 is_silent = clock() - sent > _HEARTBEAT_SECONDS
                 if seen and (seen is not last or is_silent):
                     last, sent, beat = seen, clock(), beat + 1
-                    yield {**seen, "beat": beat}
+                    yield {**seen, "run": run, "beat": beat, "teacher": shown != run}
                 await asyncio.sleep(max(_UPDATE_SECONDS, self._open * _UPDATE_SECONDS_PER_STREAM))
         finally:
             self._open -= 1
+
+    def _shown_to(self, run: str) -> str:
+        """Return the run whose snapshots go to whoever looks at a run, and watch another's."""
+        shown = self._classroom.shown_to(run) if self._classroom else run
+        if shown == run or self._pool.is_gone(shown):
+            return run
+        self._pool.watch(shown)
+        return shown

@@ -111,7 +111,7 @@ def held(scheduler: Scheduler) -> Iterator[None]:
 
 
 def unwatched(run: Run, seconds: float = 1e6) -> None:
-    run.watched_at = time.monotonic() - seconds
+    run.watched_at = run.looked_at = time.monotonic() - seconds
 
 
 def facts(records: list[StepRecord]) -> list[StepRecord]:

@@ -167,5 +167,10 @@ def test_nothing_is_drawn_that_nobody_looks_at(serve):
     wait_until(lambda: is_over(run))
     let_it_turn(scheduler)
     assert run.picture is None
+    assert run.snapshot is None
+    scheduler.watch(run, looks=False)  # who only waits for a run is told of it all the same
+    wait_until(lambda: run.snapshot)
+    let_it_turn(scheduler)
+    assert run.picture is None and scheduler.watched() == [run]
     scheduler.watch(run)
     wait_until(lambda: run.picture)

@@ -116,7 +116,7 @@ def test_every_notice_that_the_service_gives_has_a_text():
 def test_every_text_that_the_page_asks_for_exists():
     # Scenes may word a key in their own way, and then need no common words for it.
     known = set(ENGLISH) | {key.partition(" ")[2] for key in ENGLISH}
-    markup = (WEB / "page.html").read_text("utf-8")
+    markup = "".join(page.read_text("utf-8") for page in WEB.glob("*.html"))
     asked = re.findall(r'data-(?:text|label|title)="([^"$]+)"', markup)
     for script in WEB.glob("*.js"):
         asked += re.findall(r'\btext\("([^"$]+)"', script.read_text("utf-8"))

@@ -117,9 +117,9 @@ def make_snapshot(**changes: object) -> dict:
 
 
 # Begins the page with a server that answers at once and keeps what it was asked.
-_START = """async ({ markup, style, texts, scenes, replies }) => {
+_START = """async ({ markup, style, texts, classroom, scenes, replies }) => {
   window.asked = [];
-  const props = { markup, style, texts, value: null };
+  const props = { markup, style, texts, classroom, value: null };
   const answers = {
     scenes: () => scenes,
     attach: ({ scene }) => ({ run: `run-${scene}`, scene, settings: {}, notice: null }),
@@ -199,10 +199,12 @@ def use(blank: Page) -> Callable[..., object]:
 def begin(blank: Page) -> Callable[..., Page]:
     """Start the whole page in front of a server that only answers; then push a snapshot."""
 
-    def start(snapshot: dict | None = None, query: str = "", **replies: object) -> Page:
+    def start(
+        snapshot: dict | None = None, query: str = "", in_class: bool = False, **replies: object
+    ) -> Page:
         if query:
             blank.goto(ADDRESS + query)
-        start_page(blank, replies)
+        start_page(blank, replies, in_class=in_class)
         blank.wait_for_function("asked.some(([name]) => name === 'follow')")
         if snapshot:
             push(blank, snapshot)
@@ -211,10 +213,12 @@ def begin(blank: Page) -> Callable[..., Page]:
     return start
 
 
-def start_page(page: Page, replies: dict[str, object]) -> None:
+def start_page(page: Page, replies: dict[str, object], *, in_class: bool = False) -> None:
+    styles = ("page.css", "class.css") if in_class else ("page.css",)
     given = {
         "markup": (WEB / "page.html").read_text("utf-8"),
-        "style": (WEB / "page.css").read_text("utf-8"),
+        "style": "".join((WEB / name).read_text("utf-8") for name in styles),
+        "classroom": (WEB / "class.html").read_text("utf-8") if in_class else None,
         "texts": TEXTS,
         "scenes": SCENES,
         "replies": replies,

@@ -28,7 +28,8 @@ def test_no_web_file_names_a_scene(file):
 
 
 def test_every_text_that_the_page_asks_for_exists():
-    asked = re.findall(r'data-(?:text|label|title)="([^"]+)"', (WEB / "page.html").read_text())
+    markup = "".join(page.read_text("utf-8") for page in WEB.glob("*.html"))
+    asked = re.findall(r'data-(?:text|label|title)="([^"]+)"', markup)
     for script in WEB.glob("*.js"):
         asked += re.findall(r'\btext\("([^"$]+)"', script.read_text("utf-8"))
     assert len(asked) > 100
@@ -324,3 +325,39 @@ def test_a_short_or_shipped_training_is_thrown_away_unasked(use):
 def test_a_link_keeps_what_is_the_viewers(use):
     assert use("page", "m.queryOf('?speed=2&__theme=dark&view=api')") == {"speed": "2"}
     assert use("page", "m.queryOf('?__theme=dark')") is None
+    assert use("page", "m.queryOf('?class=secret')") is None
+
+
+def test_a_board_s_rows_are_sorted_by_any_heading_and_those_without_a_score_last(use):
+    use("words", "m.useTexts(v)", TEXTS)
+    rows = [
+        {"number": 10, "name": "", "state": "training", "step": 5, "steps": 10},
+        {"number": 9, "name": "", "state": "shipped", "step": 9, "steps": 10},
+        {"number": 3, "name": "ada", "state": "goal", "step": 9, "steps": 10}
+        | {"best": 1, "baseline": ["black", 2]},
+        {"number": 4, "name": "Bob", "state": "goal", "step": 10, "steps": 10}
+        | {"best": 0.1, "baseline": ["black", 1]},
+    ]
+    order = "[...v].sort((a, b) => m.compareRows(a, b, {}, {})).map((row) => row.number)"
+    for by, turned, expected in (
+        ("student", "false", [3, 4, 9, 10]),
+        ("student", "true", [10, 9, 4, 3]),
+        ("progress", "false", [4, 3, 10, 9]),
+        ("progress", "true", [9, 10, 3, 4]),
+        ("best", "false", [4, 3, 9, 10]),
+        ("best", "true", [3, 4, 9, 10]),
+    ):
+        compared = order.replace("{}, {}", f"'{by}', {turned}")
+        assert use("board", compared, rows) == expected, (by, turned)
+
+
+def test_a_small_curve_stays_in_its_room_and_is_a_dot_at_first(use):
+    svg = "document.createElementNS('http://www.w3.org/2000/svg', 'svg')"
+    draw = f"(() => {{ const s = {svg}; m.drawSpark(s, v.curve, v); return s.innerHTML; }})()"
+    given = {"steps": 10, "baseline": ["black", 0.1], "error": {"axis": "log"}}
+    drawn = use("spark", draw, given | {"curve": [[5, 0.1], [10, 0.001]]})
+    assert (
+        'd="M50.0 2.0L100.0 18.0"' in drawn and 'class="baseline" x1="0" x2="100" y1="2"' in drawn
+    )
+    assert 'class="validation dot"' in use("spark", draw, given | {"curve": [[5, 0.1]]})
+    assert use("spark", draw, given | {"curve": []}) == ""

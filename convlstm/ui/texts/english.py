@@ -35,6 +35,7 @@ ENGLISH: dict[str, str] = {
     "reason unwatched": "nobody watched",
     "reason worker": "twice it brought down the part of the server that computes",
     "reason budget": "its computing time is used up",
+    "teacher state shipped": "trained earlier, shown on unseen data",
     "advice diverged": "Training diverged; the last good weights were kept. Try a lower learning "
     "rate.",
     "advice failed": "Something broke in this run: {reason}. Reset starts over.",
@@ -227,6 +228,7 @@ ENGLISH: dict[str, str] = {
     "curve validation": "validation",
     "mark resumed": "resumed",
     "curve empty": "Press Train and watch the error fall here",
+    "curve waits": "The error will fall here",
     "epoch axis": "epoch {n}",
     "measure mse": "MSE",
     "measure rmse": "RMSE",
@@ -301,6 +303,40 @@ ENGLISH: dict[str, str] = {
     "help link": "Opens this page with these settings.",
     "copy": "Copy",
     "copied": "Copied",
+    # A class
+    "name student": "Your name",
+    "help name student": "Your teacher sees it beside your training; leave it empty to be a "
+    "number.",
+    "student": "Student {n}",
+    "following": "You are looking at your teacher's training. Yours goes on behind it.",
+    "class": "Class",
+    "help class": "Who trains what, how far, and how well",
+    "follow me": "Follow me",
+    "help follow me": "While this is on, every student's page shows your training, live",
+    "help follow me on": "“Follow me” is on: every student's page shows your training.",
+    "board title": "The class",
+    "board counts": "{here} here · {training} training · {done} done",
+    "board address": "Students open {address}",
+    "board empty": "Nobody is here yet. A row appears as soon as a student opens the page.",
+    "board student": "Student",
+    "board trains": "Trains",
+    "board state": "State",
+    "board progress": "Progress",
+    "board best": "Lowest error, and the better baseline",
+    "help board best": "The lowest error on the validation set so far, beside that of the better "
+    "trivial prediction. Green, with a ✓, where it is lower.",
+    "board curve": "Curve",
+    "help board curve": "How the error on the validation set fell over the run; the dashes are the "
+    "better baseline.",
+    "board left": "left · {state}",
+    "help board left": "This page is closed. The row shows how it was last.",
+    "short state connecting": "getting ready",
+    "short state idle": "ready",
+    "short state waiting": "waiting, place {place}",
+    "short state paused": "paused",
+    "short state stopped": "stopped",
+    "short state patience": "ended, no longer fell",
+    "short state shipped": "has not trained yet",
     # How it works
     "how it works": "How it works",
     "how cell": "The cell",
@@ -363,6 +399,9 @@ ENGLISH: dict[str, str] = {
     "notice no picture": "There is no picture yet. Try again in a second.",
     "notice draw first": "There is nothing to continue yet: draw a digit first.",
     "notice action": "Not understood: {text}",
+    "notice not the teacher": "This is not the address of this class's teacher: the page opens as "
+    "for a student.",
+    "notice class full": "This class is full: you can train, but your teacher does not see it.",
     "notice file of squares": "This file is of “Moving squares”: change to that scene, and open it "
     "there.",
     "notice file of digits": "This file is of “Moving MNIST”: change to that scene, and open it "

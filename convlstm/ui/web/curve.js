@@ -21,7 +21,7 @@ export function drawCurve(snapshot) {
   nodes.push(label(left, room.height - 6, "start", "0"));
   // A model trained elsewhere may have no curve here, and its epochs are none of this chart's.
   if (train.length || !snapshot.shipped) nodes.push(label(right, room.height - 6, "end", text("epoch axis", { n: snapshot.epochs })));
-  if (!train.length && !validation.length) nodes.push(label((left + right) / 2, (top + bottom) / 2, "middle", text("curve empty"), "empty"));
+  if (!train.length && !validation.length) nodes.push(label((left + right) / 2, (top + bottom) / 2, "middle", text(snapshot.teacher ? "curve waits" : "curve empty"), "empty"));
   // Baselines of the validation set, once there are some; until then it would compare two kinds of things.
   if (snapshot.scores) {
     baselines.forEach((value, n) => nodes.push(shape("line", { class: `baseline nr-${n}`, x1: left, x2: right, y1: y(value), y2: y(value) })));

@@ -16,6 +16,9 @@ export function switchLetters(on) {
   remember("letters", on ? "on" : "off");
 }
 
+// What a key can do only where its button could be pressed.
+const PARTS = { turn: ".transport", step: ".transport", reset: ".transport", previous: ".sampler", next: ".sampler" };
+
 // The name of the action that a key asks for, or undefined.
 export function actionOf(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || $("dialog[open]")) return undefined;
@@ -23,5 +26,6 @@ export function actionOf(event) {
   const control = event.target.closest?.("input, select, textarea, button, summary, a");
   const isFree = !control || (control.tagName === "BUTTON" && event.key !== " " && event.key !== "Enter");
   if (!isFree) return undefined;
-  return (lettersAreOn() ? LETTERS[event.key] : undefined) ?? OTHERS[event.key];
+  const action = (lettersAreOn() ? LETTERS[event.key] : undefined) ?? OTHERS[event.key];
+  return PARTS[action] && $(PARTS[action]).closest("[inert]") ? undefined : action;
 }

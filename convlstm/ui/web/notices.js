@@ -1,13 +1,13 @@
 // A notice: something refused, something found, or a change that waits for a reset.
 import { $, setText } from "./dom.js";
-import { here } from "./scenes.js";
+import { here, own } from "./scenes.js";
 import { isWorded, text } from "./words.js";
 
 const FACTS = ["opened", "restarted", "resumed"];
 
 export function showNotice(next, scene = here) {
   scene.notice = next;
-  if (scene !== here) return;
+  if (scene !== here && scene !== own) return;
   $(".notice").hidden = !next;
   if (!next) return;
   $(".notice").dataset.kind = FACTS.includes(next.key) ? "fact" : "refusal";

@@ -2,7 +2,7 @@
 // Nothing happens before `start`, which Gradio's component calls with what it has.
 import { buildHelp, wordControls } from "./controls.js";
 import { drawCurve } from "./curve.js";
-import { $, $$, hear, make, root, useRoot } from "./dom.js";
+import { $, $$, hear, make, root, tell, useRoot } from "./dom.js";
 import { actionOf, showLetters, switchLetters } from "./keys.js";
 import { recall, remember } from "./memory.js";
 import { showNotice } from "./notices.js";
@@ -10,7 +10,7 @@ import { clearPad, preparePad, sendDrawing, showAngle } from "./pad.js";
 import { goToMoment, toggleCloseUp, togglePlaying } from "./player.js";
 import { keep, reset, throwAway, turn } from "./reset.js";
 import { act, announceSettings, attach, listenForSilence, receive, turnSample } from "./runs.js";
-import { firstScene, goTo, here, makeScenes, scenes } from "./scenes.js";
+import { firstScene, goTo, here, makeScenes, own, scenes } from "./scenes.js";
 import { ask, useServer } from "./server.js";
 import { buildSettings, choosePreset, showDescription, showSettings } from "./settings.js";
 import { copyLink, download, openCheckpoint } from "./share.js";
@@ -79,22 +79,30 @@ function showWords() {
   buildHelp(here.controls);
   showSettings();
   showDescription();
-  showNotice(here.notice);
+  showNotice(own.notice, own);
   drawAll();
+  tell("worded");
+}
+
+function showScene() {
+  wordFor(here.name);
+  for (const button of $$("button[data-scene]")) button.setAttribute("aria-pressed", String(button.dataset.scene === here.name));
+  buildSettings();
+  showWords();
 }
 
 function enterScene(name, query = null) {
   goTo(name);
-  wordFor(name);
-  for (const button of $$("button[data-scene]")) button.setAttribute("aria-pressed", String(button.dataset.scene === name));
-  buildSettings();
-  showWords();
+  showScene();
   here.attached ??= attach(here, query);
+  tell("entered", here);
 }
+
+const OURS = ["view", "class"]; // in an address, but no settings
 
 // A link's settings; what Gradio adds for itself is none.
 export function queryOf(search) {
-  const query = Object.fromEntries([...new URLSearchParams(search)].filter(([key]) => !key.startsWith("__") && key !== "view"));
+  const query = Object.fromEntries([...new URLSearchParams(search)].filter(([key]) => !key.startsWith("__") && !OURS.includes(key)));
   return Object.keys(query).length ? query : null;
 }
 
@@ -160,6 +168,7 @@ export async function start({ element, props, server, upload, trigger, watch }) 
   listen();
   listenForSilence();
   watch("value", () => receive(props.value));
+  if (props.classroom) await (await import("./classroom.js")).openClassroom(props.classroom, showScene);
   const query = queryOf(location.search);
   enterScene(firstScene(query), query);
 }

@@ -2,7 +2,7 @@
 import { tell } from "./dom.js";
 import { remember } from "./memory.js";
 import { showNotice } from "./notices.js";
-import { here, scenes } from "./scenes.js";
+import { here, own, scenes } from "./scenes.js";
 import { ask, follow } from "./server.js";
 
 const SILENCE = 7000, PATIENCE = 3000; // ms: a stream is missed; it is asked for again
@@ -26,6 +26,7 @@ export async function attach(scene, query = null) {
       tell("settled", scene);
     }
     follow(scene.run);
+    tell("attached", scene);
   }
   if (reply.notice) showNotice(reply.notice, scene);
 }
@@ -41,6 +42,8 @@ export function receive(value) {
   }
   if (value.notice) return; // a server that is busy is asked again
   if (scene.notice?.key === "offline") showNotice(null, scene);
+  if (scene === own) tell("teacher", value.teacher ? value : null);
+  if (value.teacher) return; // under this run's name: the run itself goes on behind it
   if (value.resumed.length > (scene.snapshot?.resumed ?? value.resumed).length) showNotice({ key: "resumed" }, scene);
   scene.snapshot = value;
   tell("snapshot", scene);

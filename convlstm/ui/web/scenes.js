@@ -2,7 +2,8 @@
 import { recall, remember } from "./memory.js";
 
 export const scenes = new Map();
-export let here = null;
+export let here = null; // the scene that is shown
+export let own = null; // this viewer's own one: the same, unless somebody else's training is shown
 
 export function makeScenes(given) {
   scenes.clear();
@@ -23,7 +24,7 @@ export function makeScenes(given) {
       described: 0, // the newest question what the settings mean
     });
   }
-  here = scenes.get(firstScene(null));
+  here = own = scenes.get(firstScene(null));
 }
 
 // The scene of a link, which is the first where it names none, or where this person was last.
@@ -33,6 +34,11 @@ export function firstScene(query) {
 }
 
 export function goTo(name) {
-  here = scenes.get(name);
+  here = own = scenes.get(name);
   remember("scene", name);
+}
+
+// Show another's training; the own one stays where it is.
+export function visit(scene) {
+  here = scene;
 }

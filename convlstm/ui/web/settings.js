@@ -3,13 +3,17 @@ import { $, $$, make, setText, tell } from "./dom.js";
 import { buildControls, markRefused, showControl } from "./controls.js";
 import { wordNotice } from "./notices.js";
 import { duration } from "./numbers.js";
-import { here } from "./scenes.js";
+import { here, own } from "./scenes.js";
 import { ask } from "./server.js";
 import { text } from "./words.js";
 
 const REST = 120; // ms without a change, before the engine is asked
 
+let built = null;
+
 export function buildSettings() {
+  if (built === here.controls) return; // and what was opened stays open
+  built = here.controls;
   buildControls(here.controls, setSetting);
   const options = [...Object.keys(here.presets), ""].map((value) => make("option", { value }));
   $("[data-do=preset]").replaceChildren(...options);
@@ -56,6 +60,7 @@ let describing = 0;
 function describeSoon() {
   clearTimeout(describing);
   const scene = here;
+  if (scene !== own) return; // nobody's own settings: nothing to weigh
   describing = setTimeout(async () => {
     const number = (scene.described += 1);
     const reply = await ask("describe", { settings: scene.settings, scene: scene.name });

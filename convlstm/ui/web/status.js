@@ -17,14 +17,24 @@ export function showStatus(snapshot) {
   setText($("[data-do=train] .word"), text(paused ? "continue" : "train"));
   setText($(".status-text"), snapshot ? statusWords(snapshot, state) : text("connecting"));
   // A screen reader hears the states, not eight times a second the numbers.
-  setText($(".status-heard"), snapshot ? text(`state ${state}`, { place: snapshot.place }) : text("connecting"));
+  setText($(".status-heard"), snapshot ? stateWords(snapshot, state) : text("connecting"));
   setText($(".advice"), snapshot ? adviceOn(snapshot) : "");
   setText($(".about"), snapshot ? text("about", { parameters: count(snapshot.parameters), sequences: count(snapshot.sequences) }) : "");
 }
 
+// Of another's training, without what to press.
+function stateWords({ place, teacher }, state) {
+  if (!teacher) return text(`state ${state}`, { place });
+  return isWorded(`teacher state ${state}`) ? text(`teacher state ${state}`) : shortState(state, place);
+}
+
+export function shortState(state, place) {
+  return text(isWorded(`short state ${state}`) ? `short state ${state}` : `state ${state}`, { place });
+}
+
 function statusWords(snapshot, state) {
   const { epoch, epochs, horizon, horizonEnd, stepMs, left, device, reason } = snapshot, training = snapshot.state === "training";
-  const parts = [text(`state ${state}`, { place: snapshot.place })];
+  const parts = [stateWords(snapshot, state)];
   if (!snapshot.shipped) parts.push(text("epoch", { n: epoch, of: epochs }));
   if (training && horizon < horizonEnd) parts.push(text("horizon now", { n: horizon, of: horizonEnd }));
   if (training && stepMs) parts.push(text("a step", { ms: stepMs }), text("left", { time: duration(left) }));

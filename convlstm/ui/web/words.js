@@ -22,17 +22,18 @@ export function wordFor(name) {
   scene = name;
 }
 
-function pattern(key) {
+function pattern(key, of) {
   for (const words of [texts[language], texts.en]) {
-    const found = words[`${scene} ${key}`] ?? words[key];
+    const found = words[`${of} ${key}`] ?? words[key];
     if (found !== undefined) return found;
   }
 }
 
-export const isWorded = (key) => pattern(key) !== undefined;
+export const isWorded = (key, of = scene) => pattern(key, of) !== undefined;
 
-export function text(key, places = {}) {
-  return (pattern(key) ?? key).replace(/\{(\w+)\}/g, (whole, name) => places[name] ?? whole);
+// `of`: the scene whose words they are, where it is not the one shown.
+export function text(key, places = {}, of = scene) {
+  return (pattern(key, of) ?? key).replace(/\{(\w+)\}/g, (whole, name) => places[name] ?? whole);
 }
 
 // Everything marked in the markup with a text's key.
