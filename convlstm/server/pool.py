@@ -91,6 +91,21 @@ class Pool:
             worker.forget_seen(run)
         return reply
 
+    def tell(self, run: str, name: str, *values: object) -> Reply:
+        """Ask for one of `Service`'s methods about a run, and wait for the answer; in any thread.
+
+        Args:
+            run: its id.
+            name: of the method.
+            values: its further arguments.
+        """
+        worker = self._of(run)
+        return worker.ask(name, (run, *values)).result() if worker else {"notice": {"key": "lost"}}
+
+    def knows(self, run: object) -> bool:
+        """Whether there is such a run, as far as anybody has asked for it."""
+        return self._of(run) is not None
+
     def watch(self, run: str) -> None:
         """Say that somebody looks at a run: its snapshots are sent and it is kept."""
         (self._of(run) or self._workers[0]).watch(run)
@@ -102,6 +117,12 @@ class Pool:
     def is_gone(self, run: str) -> bool:
         """Whether there is no such run any more, or never was."""
         return run in (self._of(run) or self._workers[0]).gone
+
+    def let_go(self) -> None:
+        """Leave the workers to the process that this one was forked from; they hear its end."""
+        for worker in self.workers():
+            if worker:
+                worker.let_go()
 
     def close(self) -> None:
         """End the workers, after they have put their runs away."""

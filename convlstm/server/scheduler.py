@@ -406,7 +406,10 @@ class Scheduler:
     def _tell(self, run: Run) -> None:
         viewer = self._viewers.setdefault(run.id, Viewer(run))
         version = run.version  # before: what changes meanwhile is told the next time
-        run.snapshot = version, viewer.snapshot(self.working_runs())
+        snapshot = viewer.snapshot(self.working_runs())
+        if run.loan:
+            snapshot = run.loan.told(snapshot, keeps_picture=run.drawing is not None)
+        run.snapshot = version, snapshot
 
     def _admit(self) -> None:
         with self._wake:
@@ -427,6 +430,7 @@ class Scheduler:
         now = time.monotonic()
         for run in list(self._runs.values()):
             unwatched = now - run.watched_at
+            run.call_in(self.limits.lent_seconds)
             if run.state in ACTIVE and unwatched > self.limits.unwatched_seconds:
                 self.stop(run, "unwatched")
             elif run.wants_work and run.trainer.seconds > self.limits.budget_seconds:

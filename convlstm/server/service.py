@@ -14,6 +14,7 @@ from convlstm.checks import SettingError, check_choice, shown
 from convlstm.files import CheckpointError, read_checkpoint
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.server.controls import controls_of
+from convlstm.server.lending import hear, lend, take_back
 from convlstm.server.limits import MAX_UPLOAD_BYTES
 from convlstm.server.links import FIRST_SCENE, config_of_query, link_query, scene_of_query
 from convlstm.server.notices import Reply, refusal
@@ -201,6 +202,33 @@ class Service:
             return {"notice": refusal(error)}
         return {"notice": {"key": "no picture"}} if file is None else file
 
+    async def lend(self, run_id: str, folder: str) -> Reply:
+        """Lay a run that trains on a desk, for another process; `lent` says whether it lies there.
+
+        This and the two that follow are asked by the page's process itself and by no visitor.
+        """
+        run = self.scheduler.get(run_id)
+        try:
+            return {"lent": run is not None and await _done(lend(self.scheduler, run, folder))}
+        except CheckpointError as error:  # a full disk
+            _log.warning("a run could not be lent: %s", error)
+            return {"lent": False}
+
+    async def hear(
+        self, run_id: str, folder: str, snapshot: dict[str, object], content: bytes
+    ) -> Reply:
+        """Take in news of a lent run; `lent` says whether that loan still holds."""
+        run = self.scheduler.get(run_id)
+        if run is None:
+            return {"lent": False}
+        return {"lent": await _done(hear(self.scheduler, run, folder, snapshot, content))}
+
+    async def take_back(self, run_id: str, folder: str, died: bool) -> Reply:
+        """Compute a lent run here again."""
+        if run := self.scheduler.get(run_id):
+            await _done(take_back(self.scheduler, run, folder, died=died))
+        return {}
+
     async def _open(self, scene: str) -> Run:
         device = self.scheduler.device
         try:
@@ -226,5 +254,5 @@ def _texts(query: object) -> Mapping[str, str]:
     return query
 
 
-async def _done(future: object) -> Run:
+async def _done(future: object) -> object:
     return await asyncio.wrap_future(future)
