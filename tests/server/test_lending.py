@@ -97,6 +97,20 @@ def test_a_lent_run_trains_elsewhere_alone_and_its_viewers_see_that(scheduler, t
     assert not Borrower(scheduler, run, tmp_path / "second").is_lent  # it is lent already
 
 
+def test_the_device_that_is_shown_is_the_one_that_computes(scheduler, tmp_path):
+    run = begun(scheduler)
+    borrower = Borrower(scheduler, run, tmp_path / "desk")
+    scheduler.watch(run)
+    for device in ("CUDA", "CPU"):
+        snapshot = next(borrower.chunk).snapshot | {"device": device}
+        lending.hear(scheduler, run, borrower.folder, snapshot, b"").result(DEADLINE)
+        wait_until(lambda device=device: run.snapshot and run.snapshot[1]["device"] == device)
+    snapshot = next(borrower.chunk).snapshot | {"device": "CUDA"}
+    lending.hear(scheduler, run, borrower.folder, snapshot, b"").result(DEADLINE)
+    borrower.give_back()
+    wait_until(lambda: run.snapshot[1]["device"] == "CPU")
+
+
 def test_who_lost_the_desk_ends_at_once(scheduler, tmp_path):
     run = opened(scheduler)  # which trains nothing, and so is lent to nobody
     borrower = Borrower(scheduler, run, tmp_path / "desk")

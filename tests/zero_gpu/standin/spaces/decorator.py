@@ -101,12 +101,17 @@ def _work(task: Callable, outgoing: object, results: object, stop: object) -> No
             if stop.is_set():
                 generator.close()
                 break
-            results.put(("value", value))  # pickles
+            try:
+                results.put(("value", value))  # pickles
+            except Exception:
+                results.put(("error", "PicklingError"))
+                break
 
     with ThreadPoolExecutor() as executor:
         executor.submit(iterate).result()
     results.put(("end", None))
-    time.sleep(3600)  # until it is killed, as the real one waits for the next call
+    while os.getppid() != 1:  # as the real one waits for the next call, until it is killed
+        time.sleep(0.1)
 
 
 def _watch(process: object, results: object) -> None:
