@@ -134,16 +134,15 @@ def test_killed_in_mid_chunk_the_run_goes_on_from_some_seconds_before(open_page,
     wait_for_state(page, "stopped")
 
 
-def test_a_worker_hears_the_end_of_the_server_in_mid_chunk(watched, service):
+def test_a_server_ends_in_mid_chunk(watched, service):
     with running(env=service.environment()) as server:
         context = watched.context()
         page = watched.page(context, server.url + long("squares"))
         begin(page, service)
-        code, seconds, output = server.stop()
-        assert code == 0, output
-        assert seconds < 4  # after which a worker that has heard nothing is killed
+        code, _, output = server.stop()
         context.close()
     watched.errors.clear()  # of a page whose server is gone
+    assert (code, "Traceback" in output) == (0, False), output
 
 
 def test_the_notice_is_there_in_chinese(open_page, service):
