@@ -202,11 +202,16 @@ class Service:
             return {"notice": refusal(error)}
         return {"notice": {"key": "no picture"}} if file is None else file
 
-    async def lend(self, run_id: str, folder: str) -> Reply:
-        """Lay a run that trains on a desk, for another process; `lent` says whether it lies there.
+    async def trains(self, run_id: str) -> Reply:
+        """Say whether a run trains here, so that it could be lent.
 
-        This and the two that follow are asked by the page's process itself and by no visitor.
+        This and the three that follow are asked by the page's process itself and by no visitor.
         """
+        run = self.scheduler.get(run_id)
+        return {"trains": run is not None and run.state == "training" and run.loan is None}
+
+    async def lend(self, run_id: str, folder: str) -> Reply:
+        """Lay a run that trains on a desk; `lent` says whether it lies there."""
         run = self.scheduler.get(run_id)
         try:
             return {"lent": run is not None and await _done(lend(self.scheduler, run, folder))}

@@ -63,6 +63,8 @@ class ZeroGpu:
 
     def said(self, run: object) -> Said:
         """Return whether a GPU may be asked for, is asked for already, or was refused."""
+        if not self._pool.knows(run):  # it may be anything that JSON can say
+            return "free"
         if run in self._asked:
             return "asked"
         return "refused" if run in self._refused else "free"
@@ -78,23 +80,20 @@ class ZeroGpu:
         """
         with self._changing:
             self._refused = {each for each in self._refused if self._pool.knows(each)}
-            if not self._is_to_be_asked(run, anew):
+            said = self.said(run)
+            if not self._pool.knows(run) or said == "asked" or (said == "refused" and not anew):
                 return
             self._refused.discard(run)
             self._asked.add(run)
         try:
-            self._borrow(run)
+            # Not what was seen of it: at a chunk's end that may be a moment old.
+            if self._pool.tell(run, "trains").get("trains"):
+                self._borrow(run)
         except Exception as error:  # no quota, none free, killed: Gradio's errors, of any words
             _log.warning("no GPU for a run: %s", error)
             self._refused.add(run)
         finally:
             self._asked.discard(run)
-
-    def _is_to_be_asked(self, run: object, anew: bool) -> bool:
-        if not self._pool.knows(run) or run in self._asked:
-            return False
-        seen = self._pool.seen(run) or {}
-        return seen.get("state") == "training" and (anew or run not in self._refused)
 
     def _borrow(self, run: str) -> None:
         folder = tempfile.mkdtemp(prefix="convlstm-lent-")

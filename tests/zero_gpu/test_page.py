@@ -154,12 +154,18 @@ def test_the_notice_is_there_in_chinese(open_page, service):
     wait_for_state(page, "stopped")
 
 
-@pytest.mark.parametrize("run", ["no such run", None, 3])
+@pytest.mark.parametrize("run", ["no such run", None, 3, [], {}])
 def test_a_strangers_question_costs_nobody_anything(open_page, service, run):
     page = open_page(small("squares"))
     page.evaluate(
         """async (run) => (await import([...performance.getEntriesByType('resource')]
         .map(each => each.name).find(name => name.endsWith('web/server.js')))).borrow(run, true)""",
+        run,
+    )
+    page.wait_for_timeout(1000)
+    page.evaluate(
+        """async (run) => (await import([...performance.getEntriesByType('resource')]
+        .map(each => each.name).find(name => name.endsWith('web/server.js')))).follow(run)""",
         run,
     )
     page.wait_for_timeout(1000)
