@@ -11,9 +11,11 @@ import threading
 import webbrowser
 from pathlib import Path
 
+from convlstm.server.child import Child
 from convlstm.server.classroom import Classroom, kept_token
 from convlstm.server.limits import Limits
 from convlstm.server.pool import Pool
+from convlstm.ui.zero_gpu import WITHOUT_GPU, lends
 
 _START_SECONDS = 120.0  # that a worker may take to be ready
 
@@ -83,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: stopped.set())
 
     try:
-        pool = Pool(flags.device.split(","), Limits(active_runs=flags.max_runs), flags.keep)
+        pool = _make_pool(flags.device, Limits(active_runs=flags.max_runs), flags.keep)
     except OSError as error:
         where = flags.keep or "the folder for temporary files"
         print(f"playground.py: nothing can be written to {where}: {error}.", file=sys.stderr)
@@ -128,6 +130,14 @@ def main(arguments: list[str] | None = None) -> int:
     os._exit(0)
 
 
+def _make_pool(
+    device: str = "auto", limits: Limits | None = None, keep: Path | None = None
+) -> Pool:
+    """Start the workers; where GPUs are lent to visitors, none of them has one."""
+    start = functools.partial(Child, WITHOUT_GPU) if lends() else Child
+    return Pool(device.split(","), limits, keep, start)
+
+
 def _check_address(host: str, port: int) -> None:
     """Try the address before anything slow is loaded.
 
@@ -161,7 +171,7 @@ def _address_in_network() -> str:
 def _demo() -> object:
     from convlstm.ui.page import build_page
 
-    return build_page(Pool())
+    return build_page(_make_pool())
 
 
 def __getattr__(name: str) -> object:

@@ -8,6 +8,7 @@ declares is bounded by its own settings before it is read.
 
 import json
 import math
+import random
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import get_args
@@ -160,8 +161,16 @@ def start_from(
     return trainer
 
 
-def resume(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Trainer:
+def resume(
+    checkpoint: Checkpoint, device: torch.device | str = "cpu", *, anywhere: bool = False
+) -> Trainer:
     """Make the trainer that a checkpoint holds; it goes on bit for bit as if never interrupted.
+
+    Args:
+        checkpoint: a run.
+        device: where it computes.
+        anywhere: whether a run of another kind of device may go on there, too, with sequences that
+            are drawn from its seed and its step, and not those that it would have drawn there.
 
     Raises:
         CheckpointError: the file holds a network alone, or a run of another kind of device.
@@ -172,8 +181,14 @@ def resume(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Traine
     progress = checkpoint.progress
     # Copies: training changes them in place, and one checkpoint may be resumed more than once.
     tensors = {n: value.to(trainer.device, copy=True) for n, value in checkpoint.run.items()}
+    state = checkpoint.run["generator"]
     try:
-        trainer.generator.set_state(check_generator(checkpoint.run["generator"]))
+        if anywhere and state.numel() != trainer.generator.get_state().numel():
+            # A CPU's generator looks at 32 bits of its seed and no more.
+            drawn = random.Random(f"{checkpoint.config.seed}, {len(checkpoint.records)}")
+            trainer.generator.manual_seed(drawn.getrandbits(32))
+        else:
+            trainer.generator.set_state(check_generator(state))
         trainer.scaler.load_state_dict(progress["scaler"])
     except (RuntimeError, TypeError, ValueError, KeyError) as error:
         raise CheckpointError(

@@ -30,7 +30,7 @@ class Keeper:
         looks = run.version, run.sample, run.watched_at // 60
         if self._looked.get(run.id) == looks and not at_once:
             return False
-        now, trainer, note = time.monotonic(), run.trainer, _note(run)
+        now, trainer, note = time.monotonic(), run.trainer, note_of(run)
         learnt = trainer, trainer.step, trainer.evaluation_is_due, len(trainer.changes)
         before, noted = self._kept.get(run.id, ((None,), None))
         is_new = before[0] is not trainer
@@ -42,7 +42,7 @@ class Keeper:
                 self._kept[run.id] = before, note
                 self._shelf.put(note)
             return False
-        self._shelf.put(note, _content(run))
+        self._shelf.put(note, content_of(run))
         taken = time.monotonic() - now
         pause = min(max(_SECONDS, _SHARE * taken), _LONGEST_SECONDS)
         self._due[run.id] = now + (_FIRST_SECONDS if is_new else pause)
@@ -61,7 +61,8 @@ class Keeper:
         self._shelf.remove(run_id)
 
 
-def _note(run: Run) -> Note:
+def note_of(run: Run) -> Note:
+    """Say what a run is doing."""
     return Note(
         run.id,
         run.config.scene.name,
@@ -77,7 +78,7 @@ def _note(run: Run) -> Note:
     )
 
 
-def _content(run: Run) -> bytes:
+def content_of(run: Run) -> bytes:
     """Make what its trainer can be made of again; empty where its settings, or less, are enough."""
     if run.shipped and not run.chosen:
         return b""

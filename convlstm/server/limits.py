@@ -21,6 +21,8 @@ class Limits:
         budget_seconds: computing time after which a run is paused for good, s.
         unwatched_seconds: time without a viewer after which a run ends, s.
         kept_seconds: time without a viewer after which a run is forgotten, s.
+        lent_seconds: time without news of a run that another process computes, after which it is
+            computed here again, s.
         kept_mib: of the files from which runs go on after a worker or a server has died, MiB.
     """
 
@@ -32,6 +34,7 @@ class Limits:
     budget_seconds: float = 3600
     unwatched_seconds: float = 300
     kept_seconds: float = 3600
+    lent_seconds: float = 30
     kept_mib: float = 4096
 
 

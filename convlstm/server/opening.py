@@ -27,11 +27,17 @@ def read_shipped(scene: str) -> Checkpoint:
     return read_checkpoint(shipped_file(CATALOGUE[scene].shipped))
 
 
-def trainer_of(checkpoint: Checkpoint, device: torch.device) -> Trainer:
-    """Make the trainer of a file's run, or one that shows a file's network."""
+def trainer_of(checkpoint: Checkpoint, device: torch.device, *, anywhere: bool = False) -> Trainer:
+    """Make the trainer of a file's run, or one that shows a file's network.
+
+    Args:
+        checkpoint: the file.
+        device: where it computes.
+        anywhere: whether a run of another kind of device may go on there.
+    """
     if checkpoint.run is None:
         return start_from(checkpoint, checkpoint.config, device)
-    return resume(checkpoint, device)
+    return resume(checkpoint, device, anywhere=anywhere)
 
 
 def work_of(checkpoint: Checkpoint) -> TrainConfig:
@@ -42,12 +48,12 @@ def work_of(checkpoint: Checkpoint) -> TrainConfig:
     return configure(pictures, checkpoint.config)
 
 
-def restored(note: Note, content: Path | None, device: torch.device) -> Run:
+def restored(note: Note, content: Path | bytes | None, device: torch.device) -> Run:
     """Make a run anew that was kept, as it was when it was kept.
 
     Args:
         note: what it was doing; one that trained is to train again.
-        content: its checkpoint, where there is one.
+        content: its checkpoint, where there is one; it may be of another kind of device.
         device: where it computes.
 
     Raises:
@@ -56,7 +62,7 @@ def restored(note: Note, content: Path | None, device: torch.device) -> Run:
     """
     check_choice("scene", note.scene, CATALOGUE)
     if content is not None:
-        trainer = trainer_of(read_checkpoint(content), device)
+        trainer = trainer_of(read_checkpoint(content), device, anywhere=True)
     elif note.shipped:
         trainer = trainer_of(read_shipped(note.scene), device)
     else:

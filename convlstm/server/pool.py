@@ -108,6 +108,17 @@ class Pool:
         """
         (self._of(run) or self._workers[0]).watch(run, looks=looks)
 
+    def tell(self, run: str, name: str, *values: object) -> Reply:
+        """Ask for one of `Service`'s methods about a run, and wait for the answer; in any thread.
+
+        Args:
+            run: its id.
+            name: of the method.
+            values: its further arguments.
+        """
+        worker = self._of(run)
+        return worker.ask(name, (run, *values)).result() if worker else {"notice": {"key": "lost"}}
+
     def seen(self, run: str) -> Reply | None:
         """Return what was told of a run, a new object whenever it has changed; None before."""
         return (self._of(run) or self._workers[0]).seen.get(run)
@@ -115,6 +126,12 @@ class Pool:
     def is_gone(self, run: str) -> bool:
         """Whether there is no such run any more, or never was."""
         return run in (self._of(run) or self._workers[0]).gone
+
+    def let_go(self) -> None:
+        """Leave the workers to the process that this one was forked from; they hear its end."""
+        for worker in self.workers():
+            if worker:
+                worker.let_go()
 
     def close(self) -> None:
         """End the workers, after they have put their runs away."""

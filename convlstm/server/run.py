@@ -8,6 +8,7 @@ from typing import Literal
 from convlstm.files.checkpoint import checkpoint_bytes, network_bytes
 from convlstm.pieces import Cancelled, cancellable
 from convlstm.scenes.drawing import Drawing
+from convlstm.server.loan import Loan
 from convlstm.server.view import StagePicture, View
 from convlstm.settings import configure
 from convlstm.training.config import TrainConfig
@@ -57,6 +58,7 @@ class Run:
         kept_mib: memory that it holds, or comes to hold, between two steps, MiB.
         watched_at: when somebody last wanted to know of it.
         looked_at: when somebody last looked at its pictures.
+        loan: of another process that computes it meanwhile; None while it is computed here.
     """
 
     def __init__(
@@ -67,11 +69,15 @@ class Run:
         self.drawing: Drawing | None = None
         self.version = 0
         self.watched_at = self.looked_at = time.monotonic()
+        self.loan: Loan | None = None
         self.replace_trainer(trainer, shipped=shipped)
         self.chosen = not shipped
 
     def replace_trainer(self, trainer: Trainer, *, shipped: bool = False) -> None:
         """Begin anew with another trainer; viewers stay."""
+        if self.loan:
+            self.loan.desk.end()
+            self.loan = None  # what it brings is of another training
         self.snapshot: tuple[int, dict[str, object]] | None = None  # the old one is another's
         self.trainer, self.shipped, self.chosen = trainer, shipped, True
         self.state: RunState = trainer.ended or ("paused" if trainer.step else "idle")
@@ -110,7 +116,37 @@ class Run:
     @property
     def wants_work(self) -> bool:
         """Whether the compute thread has something to train here."""
-        return self.state == "training" or self.steps_wanted > 0
+        return self.loan is None and (self.state == "training" or self.steps_wanted > 0)
+
+    @property
+    def is_wanted_back(self) -> bool:
+        """Whether what a viewer wants of a lent run has to be done here."""
+        return self.state != "training" or bool(self._changes)
+
+    def take_over(self, trainer: Trainer) -> None:
+        """Be as far as another process has brought the run; all else stays as it is."""
+        self._pieces.close()
+        self.trainer, self._pieces, self._is_between = trainer, trainer.pieces(), True
+        self.steps_done = trainer.step - trainer.evaluation_is_due
+        self._seconds = trainer.seconds
+        self.version += 1
+
+    def come_back(self, *, died: bool) -> None:
+        """Compute here again; what was asked for meanwhile is done now.
+
+        Args:
+            died: whether some of what was computed elsewhere is lost.
+        """
+        self.loan = None
+        if self.trainer.ended:
+            self._changes, self.steps_wanted = {}, 0
+            if self.state in (*ACTIVE, "paused"):
+                self.state = self.trainer.ended
+        elif died:
+            self.resumed = (*self.resumed, self.trainer.step)
+        if self._changes:
+            self._change_now()
+        self.version += 1
 
     def take_turn(self, seconds: float) -> None:
         """Train for so many seconds; what the last piece takes longer is missing later."""
@@ -149,6 +185,12 @@ class Run:
                 self.state, self.steps_wanted = record.ended, 0
             self.version += 1
 
+    def call_in(self, seconds: float) -> None:
+        """Compute here again if nothing was heard for so long of who computes it."""
+        if self.loan and time.monotonic() - self.loan.heard_at > seconds:
+            self.loan.desk.end()
+            self.come_back(died=True)
+
     def content(self) -> bytes:
         """Make the content of a checkpoint file, as of the last whole step."""
         trainer = self.trainer
@@ -163,6 +205,8 @@ class Run:
     def change(self, **settings: float) -> None:
         """Change speed or learning rate after the step under way, which nobody breaks off."""
         self._changes |= settings
+        if self.loan:  # whatever comes back would know nothing of it
+            return
         if self._is_between or not self.wants_work:
             if not self._is_between:
                 self.interrupt()
@@ -182,6 +226,8 @@ class Run:
     def picture_is_due(self, now: float) -> bool:
         """Whether somebody looks and would see something new."""
         if now - self.looked_at > WATCHED_SECONDS or self._pictured == self._shown():
+            return False
+        if self.loan and self.drawing is None:  # whoever computes it draws it, too
             return False
         waits = self.wants_work and self._pictured[:-1] == self._shown()[:-1]
         return not waits or now - self._pictured_at >= self._picture_pause

@@ -399,7 +399,10 @@ class Scheduler:
             viewer = self._viewers.get(run.id)
             if viewer is None or viewer.run is not run:  # it was put away meanwhile
                 viewer = self._viewers[run.id] = Viewer(run)
-            run.snapshot = version, viewer.snapshot(self.working_runs())
+            snapshot = viewer.snapshot(self.working_runs())
+            if run.loan:
+                snapshot = run.loan.told(snapshot, keeps_picture=run.drawing is not None)
+            run.snapshot = version, snapshot
 
         self._guard(run, tell)
 
@@ -421,6 +424,7 @@ class Scheduler:
         """End runs that used up their time or that nobody watches; forget old ones."""
         now = time.monotonic()
         for run in self._runs.all():
+            run.call_in(self.limits.lent_seconds)
             if run.state in ACTIVE and now - run.watched_at > self.limits.unwatched_seconds:
                 self.stop(run, "unwatched")
             elif run.wants_work and run.trainer.seconds > self.limits.budget_seconds:

@@ -15,6 +15,7 @@ from convlstm.checks import SettingError, check_choice, shown
 from convlstm.files import CheckpointError, read_checkpoint
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.server.controls import controls_of
+from convlstm.server.lending import hear, lend, take_back
 from convlstm.server.limits import MAX_UPLOAD_BYTES
 from convlstm.server.links import FIRST_SCENE, config_of_query, link_query, scene_of_query
 from convlstm.server.notices import Reply, refusal
@@ -199,6 +200,38 @@ class Service:
         file = await make_file(self.scheduler, run, check_choice("kind", kind, KINDS))
         return {"notice": {"key": "no picture"}} if file is None else file
 
+    async def trains(self, run_id: str) -> Reply:
+        """Say whether a run trains here, so that it could be lent.
+
+        This and the three that follow are asked by the page's process itself and by no visitor.
+        """
+        run = self.scheduler.get(run_id)
+        return {"trains": run is not None and run.state == "training" and run.loan is None}
+
+    async def lend(self, run_id: str, folder: str) -> Reply:
+        """Lay a run that trains on a desk; `lent` says whether it lies there."""
+        run = self.scheduler.get(run_id)
+        try:
+            return {"lent": run is not None and await _done(lend(self.scheduler, run, folder))}
+        except CheckpointError as error:  # a full disk
+            _log.warning("a run could not be lent: %s", error)
+            return {"lent": False}
+
+    async def hear(
+        self, run_id: str, folder: str, snapshot: dict[str, object], content: bytes
+    ) -> Reply:
+        """Take in news of a lent run; `lent` says whether that loan still holds."""
+        run = self.scheduler.get(run_id)
+        if run is None:
+            return {"lent": False}
+        return {"lent": await _done(hear(self.scheduler, run, folder, snapshot, content))}
+
+    async def take_back(self, run_id: str, folder: str, died: bool) -> Reply:
+        """Compute a lent run here again."""
+        if run := self.scheduler.get(run_id):
+            await _done(take_back(self.scheduler, run, folder, died=died))
+        return {}
+
     async def _find(self, run_id: object) -> Run | None:
         """Return a run, which may have been put away; None if there is none of that id."""
         run = self.scheduler.get(run_id)
@@ -239,5 +272,5 @@ def _texts(query: object) -> Mapping[str, str]:
     return query
 
 
-async def _done(future: object) -> Run:
+async def _done(future: object) -> object:
     return await asyncio.wrap_future(future)

@@ -20,6 +20,7 @@ from convlstm.ui.classroom import class_functions  # noqa: E402
 from convlstm.ui.intake import Intake  # noqa: E402
 from convlstm.ui.stream import Streams  # noqa: E402
 from convlstm.ui.texts import TEXTS  # noqa: E402
+from convlstm.ui.zero_gpu import ZeroGpu, lends  # noqa: E402
 
 _WEB = Path(__file__).parent / "web"
 _MOST_UNREAD = 4  # messages of streams that a visitor may leave unread before they end
@@ -27,7 +28,7 @@ _MOST_UNREAD = 4  # messages of streams that a visitor may leave unread before t
 # looks here for the names of the component's own events. At every update it goes through all props,
 # so what never changes is one text.
 _LOADER = """
-// They trigger "follow".
+// They trigger "follow", and where GPUs are lent "borrow".
 const given = { ...JSON.parse(props.fixed), get value() { return props.value; } };
 import(new URL(props.web + "page.js", document.baseURI)).then(({ start }) =>
   start({ element, props: given, server, upload, trigger, watch }));
@@ -47,6 +48,7 @@ def build_page(pool: Pool, classroom: Classroom | None = None) -> gr.Blocks:
     streams, files = Streams(pool, classroom), _files(pool)
     files.mkdir(exist_ok=True)
     os.environ["GRADIO_TEMP_DIR"] = str(files)  # the only way to tell Gradio
+    lender = ZeroGpu(pool) if lends() else None
 
     with gr.Blocks(title="ConvLSTM Playground", delete_cache=(600, 3600)) as demo:
         gr.set_static_paths([_WEB])
@@ -63,7 +65,7 @@ def build_page(pool: Pool, classroom: Classroom | None = None) -> gr.Blocks:
         async def follow(event: gr.EventData, request: gr.Request) -> AsyncIterator[Reply]:
             run_id = event._data.get("run") if isinstance(event._data, dict) else None
             async for snapshot in streams.watch(run_id, lambda: is_read(request)):
-                yield snapshot
+                yield snapshot | {"gpu": lender.said(run_id)} if lender else snapshot
 
         page.follow(
             follow,
@@ -73,6 +75,8 @@ def build_page(pool: Pool, classroom: Classroom | None = None) -> gr.Blocks:
             trigger_mode="multiple",
             api_visibility="private",
         )
+        if lender:
+            _add_borrowing(page, lender)
         _add_api(pool, streams, is_read)
     demo.queue(api_open=False)
     return demo
@@ -173,6 +177,22 @@ def _server_functions(pool: Pool, files: Path) -> list[Callable]:
         return {"name": name, "url": f"gradio_api/file={Path(path).as_posix()}"}
 
     return [scenes, attach, describe, act, look, draw, open_checkpoint, download]
+
+
+def _add_borrowing(page: gr.HTML, lender: ZeroGpu) -> None:
+    """Let the page ask for a GPU: in a queued event, as others carry no visitor's quota."""
+
+    def borrow(event: gr.EventData) -> None:
+        run, anew = _get(event._data, "run"), _get(event._data, "anew")
+        lender.compute(run, anew=anew is True)
+
+    page.borrow(
+        borrow,
+        show_progress="hidden",
+        concurrency_limit=None,
+        trigger_mode="multiple",
+        api_visibility="private",
+    )
 
 
 def _add_api(pool: Pool, streams: Streams, is_read: Callable[[gr.Request], bool]) -> None:

@@ -162,6 +162,26 @@ def test_one_checkpoint_can_be_resumed_and_loaded_more_than_once(name):
     assert all(parameter.any() for parameter in network.parameters())
 
 
+def test_a_run_of_another_kind_of_device_goes_on_where_that_is_allowed():
+    checkpoint = read_checkpoint(saved("squares", "under way"))
+    # A GPU's generator has a state of 16 bytes.
+    other = replace(checkpoint, run=checkpoint.run | {"generator": torch.zeros(16).byte()})
+    with pytest.raises(CheckpointError, match="generator belongs to another kind of device"):
+        resume(other)
+    here, moved, again = (
+        resume(checkpoint, anywhere=True),
+        resume(other, anywhere=True),
+        resume(other, anywhere=True),
+    )
+    assert state_of(here) == state_of(resume(checkpoint))
+    first = torch.rand(9, generator=moved.generator)
+    assert first.equal(torch.rand(9, generator=again.generator))
+    assert not first.equal(torch.rand(9, generator=here.generator))
+    later = replace(other, records=other.records[:-1])
+    assert not first.equal(torch.rand(9, generator=resume(later, anywhere=True).generator))
+    assert pull(moved, None).ended == "finished"
+
+
 def test_changes_made_on_the_way_come_back():
     trainer = resume(read_checkpoint(saved("squares")))
     assert trainer.changes == [Change(3, "speed", 2, 4), Change(3, "learning_rate", 0.015, 0.5)]

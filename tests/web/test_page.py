@@ -314,6 +314,48 @@ def test_a_lost_run_is_opened_anew_and_a_strangers_snapshot_is_ignored(begin):
     assert wait_asked(page, "attach", 2)["run"] == "run-dots"
 
 
+def test_a_gpu_is_asked_for_where_any_is_lent_and_once_more_after_each_chunk(use):
+    code = """(() => {
+      const asked = [], scene = { sought: 0, pressed: true };
+      const see = (now, gpu, state = "training") => {
+        const before = scene.snapshot;
+        scene.snapshot = { run: "r", gpu, state };
+        m.seekGpu(scene, before, now);
+        return asked.splice(0).map(({ run, anew }) => [run, anew]);
+      };
+      return import("./server.js").then(({ useServer }) => {
+        useServer({ trigger: (name, data) => asked.push(data) });
+        return v.map((given) => see(...given));
+      });
+    })()"""
+    seen = [
+        ([5000, None], []),  # a server that lends none
+        ([5000, "free", "paused"], []),
+        ([5000, "free"], [["r", True]]),
+        ([6000, "free"], []),  # it may not have heard of it yet
+        ([8100, "free"], [["r", False]]),
+        ([8200, "asked"], []),
+        ([33000, "free"], [["r", False]]),
+    ]
+    given = [[now, gpu or "", *state] for (now, gpu, *state), _ in seen]
+    assert use("gpu", f"await {code}", given) == [expected for _, expected in seen]
+
+
+def test_a_refused_gpu_is_said_once_and_asked_for_when_train_is_pressed(begin):
+    page = begin(make_snapshot(gpu="free"))
+    assert wait_asked(page, "borrow") == {"run": "run-dots", "anew": False}
+    push(page, make_snapshot(gpu="refused", step=21))
+    expect(page.locator(".notice[data-kind=fact]")).to_contain_text("No GPU is to be had just now")
+    page.click("[data-do=dismiss]")
+    push(page, make_snapshot(gpu="refused", step=22))
+    push(page, make_snapshot(gpu="refused", state="paused"))
+    expect(page.locator(".notice")).to_be_hidden()
+    page.wait_for_timeout(3100)  # which the page waits between two questions
+    page.click("[data-do=train]")
+    push(page, make_snapshot(gpu="refused", step=23))
+    assert wait_asked(page, "borrow", 2) == {"run": "run-dots", "anew": True}
+
+
 def test_the_language_turns_everything_at_once(begin):
     page = begin(make_snapshot())
     page.click("[data-do=language]")

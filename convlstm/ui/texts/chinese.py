@@ -350,6 +350,8 @@ CHINESE: dict[str, str] = {
     "refused": "{name} 为 {value}：{rule}。",
     "notice reset": "已更改：{names}。当前运行无法中途采用。按“重置”以此重新开始，或改回原值继续。",
     "notice resumed": "服务器的计算部分重新启动了。你的运行从几秒钟前的状态继续。",
+    "notice no gpu": "现在借不到 GPU，因此你的运行在处理器上继续；"
+    "想再借一次，请先暂停，再按“继续”。",
     "notice busy": "服务器现在太忙，请稍后再试。",
     "notice broken": "服务器无法完成这个请求。请再试一次；如果再次发生，请告诉服务器的管理者。",
     "notice restarted": "服务器已重启，或你的运行已过期，因此这是一个新的运行。",

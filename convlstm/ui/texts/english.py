@@ -385,6 +385,8 @@ ENGLISH: dict[str, str] = {
     "with it, or set it back to go on.",
     "notice resumed": "The part of the server that computes had to be started again. Your run goes "
     "on from where it was a few seconds before.",
+    "notice no gpu": "No GPU is to be had just now, so your run goes on on the processor; to ask "
+    "for one again, pause it and press Continue.",
     "notice busy": "The server has too much to do just now. Try again in a moment.",
     "notice broken": "The server could not do that. Try again; if it happens again, tell whoever "
     "runs this server.",

@@ -3,7 +3,7 @@ import { $, setText } from "./dom.js";
 import { here, own } from "./scenes.js";
 import { isWorded, text } from "./words.js";
 
-const FACTS = ["opened", "restarted", "resumed"];
+const FACTS = ["opened", "restarted", "resumed", "no gpu"];
 
 export function showNotice(next, scene = here) {
   scene.notice = next;

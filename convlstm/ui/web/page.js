@@ -150,6 +150,7 @@ async function askPatiently(name) {
 
 export async function start({ element, props, server, upload, trigger, watch }) {
   useRoot(element);
+  root.classList.toggle("framed", window.parent !== window);
   useServer({ server, upload, trigger });
   useTexts(props.texts);
   document.head.append(make("style", {}, props.style));

@@ -1,5 +1,6 @@
 // A scene's run on the server: found again, followed, told what to do.
 import { tell } from "./dom.js";
+import { seekGpu } from "./gpu.js";
 import { remember } from "./memory.js";
 import { showNotice } from "./notices.js";
 import { here, own, scenes } from "./scenes.js";
@@ -45,7 +46,9 @@ export function receive(value) {
   if (scene === own) tell("teacher", value.teacher ? value : null);
   if (value.teacher) return; // under this run's name: the run itself goes on behind it
   if (value.resumed.length > (scene.snapshot?.resumed ?? value.resumed).length) showNotice({ key: "resumed" }, scene);
+  const before = scene.snapshot;
   scene.snapshot = value;
+  seekGpu(scene, before);
   tell("snapshot", scene);
 }
 
@@ -73,6 +76,7 @@ export async function askRun(name, payload, scene = here) {
 
 export async function act(action) {
   const scene = here;
+  if (action === "train") scene.pressed = true;
   const reply = await askRun("act", { action, settings: scene.settings }, scene);
   if (reply) showNotice(reply.notice ?? null, scene);
 }

@@ -21,6 +21,8 @@ export function makeScenes(given) {
       attaching: false, // whether the server was asked for it and has not answered yet
       settled: false, // whether the server's settings have come
       notice: null,
+      pressed: false, // whether Train was, since a GPU was asked for
+      sought: 0, // when a GPU was asked for
       described: 0, // the newest question what the settings mean
     });
   }

@@ -15,4 +15,5 @@ export async function ask(name, payload) {
 }
 
 export const send = (file) => gradio.upload(file);
+export const borrow = (run, anew) => gradio.trigger("borrow", { run, anew });
 export const follow = (run) => gradio.trigger("follow", { run });
