@@ -192,7 +192,11 @@ class Supervisor:
 
     def _on_seen(self, line: Line, run: str, is_whole: bool, changes: Reply) -> None:
         self.runs.add(run)
-        self.seen[run] = changes if is_whole else {**self.seen.get(run, {}), **changes}
+        before = self.seen.get(run)  # once: whoever asks for a whole one takes it away
+        if is_whole:
+            self.seen[run] = changes
+        elif before is not None:
+            self.seen[run] = {**before, **changes}
 
     def _on_gone(self, line: Line, run: str) -> None:
         self.runs.discard(run)

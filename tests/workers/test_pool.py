@@ -278,3 +278,17 @@ def test_two_workers_share_the_runs():
         assert [len(worker.runs) for worker in pool._workers] == [2, 2]
     finally:
         pool.close()
+
+
+def test_what_is_told_after_a_button_is_whole_again(serve):
+    asked = serve()
+    run = asked.opened()
+    fields = asked.until(run, lambda s: s["picture"]).keys()
+    supervisor = asked.pool._workers[0]
+    supervisor._on_seen(supervisor._line, run, False, {"step": 1})
+    assert supervisor.seen[run].keys() == fields
+    supervisor.seen.pop(run)  # as a button does, before the worker has heard of it
+    supervisor._on_seen(supervisor._line, run, False, {"step": 2})
+    assert run not in supervisor.seen
+    supervisor.forget_seen(run)
+    assert asked.until(run, lambda s: True).keys() == fields
