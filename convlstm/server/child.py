@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from convlstm.server.line import Line
+from convlstm.server.line import PipeLine
 
 CLOSE_SECONDS = 4.0  # that a worker may take to put everything away
 _ROOT = Path(__file__).parents[2]  # whence the package is imported
@@ -28,7 +28,7 @@ class Child:
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": path},
         )
-        self.line = Line(self.process.stdout, self.process.stdin)
+        self.line = PipeLine(self.process.stdout, self.process.stdin)
 
     def end(self) -> None:
         """Make sure that it is gone; it has a few seconds to put everything away."""

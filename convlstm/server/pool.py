@@ -6,6 +6,8 @@ worker with the least to do.
 
 import asyncio
 import contextlib
+import logging
+import secrets
 import shutil
 import tempfile
 import time
@@ -14,7 +16,9 @@ from pathlib import Path
 
 from convlstm.server.child import Child
 from convlstm.server.limits import Limits, Order
-from convlstm.server.supervisor import Reply, Supervisor
+from convlstm.server.supervisor import BROKEN, Reply, Supervisor, Worker
+
+_log = logging.getLogger(__name__)
 
 _QUESTION_SECONDS = 0.01  # of a server's time for each question, whoever asks
 _PATIENCE_SECONDS = 5.0  # that a question may wait for it
@@ -38,13 +42,17 @@ class Pool:
         devices: Sequence[str] = ("auto",),
         limits: Limits | None = None,
         folder: Path | None = None,
-        start: Callable[[], Child] = Child,
+        start: Callable[[], Worker] = Child,
     ) -> None:
         self._passing = None if folder else tempfile.mkdtemp(prefix="convlstm-")
         kept = folder or Path(self._passing)
         kept.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=kept):
             pass
+        # Where every worker sees them, on whatever machine; a killed server may have left some.
+        self._uploads = kept / "uploads"
+        shutil.rmtree(self._uploads, ignore_errors=True)
+        self._uploads.mkdir(exist_ok=True)
         limits = limits or Limits()
         self._free_at = 0.0
         self._workers = [
@@ -61,7 +69,7 @@ class Pool:
         """
         return [worker.ready.result(seconds) for worker in self._workers]
 
-    def workers(self) -> list[Child | None]:
+    def workers(self) -> list[Worker | None]:
         """Return the workers of this moment; None for one that was never started."""
         return [each.worker for each in self._workers]
 
@@ -83,13 +91,31 @@ class Pool:
             for worker in self._workers:
                 with contextlib.suppress(ValueError):
                     await asyncio.wrap_future(worker.ready)
-        worker = self._of(run) or min(self._workers, key=lambda each: each.load())
+        worker = self._of(run) or min(self._workers, key=_busyness)
         reply = await asyncio.wrap_future(worker.ask(name, values))
         if isinstance(reply, dict) and isinstance(opened := reply.get("run"), str):
             worker.runs.add(opened)
         if name in ("act", "open_checkpoint") and isinstance(run, str):
             worker.forget_seen(run)
         return reply
+
+    async def open_checkpoint(self, run: object, upload: Path) -> Reply:
+        """Replace a run by an uploaded file's; the file is taken away.
+
+        Args:
+            run: its id.
+            upload: the file, on this machine.
+        """
+        passed = self._uploads / secrets.token_hex(16)
+        try:
+            await asyncio.to_thread(shutil.move, upload, passed)
+            return await self.ask("open_checkpoint", run, passed, run=run)
+        except OSError as error:
+            _log.warning("an uploaded file could not be passed on: %s", error)
+            return dict(BROKEN)
+        finally:
+            for path in (upload, passed):
+                path.unlink(missing_ok=True)
 
     def watch(self, run: str) -> None:
         """Say that somebody looks at a run: its snapshots are sent and it is kept."""
@@ -115,3 +141,8 @@ class Pool:
     def _of(self, run: object) -> Supervisor | None:
         known = (worker for worker in self._workers if isinstance(run, str) and run in worker.runs)
         return next(known, None)
+
+
+def _busyness(worker: Supervisor) -> tuple[int, int]:
+    """Compare workers by what they do now, and then by what they may soon have to do."""
+    return worker.load(), len(worker.runs)
