@@ -160,17 +160,17 @@ class Cluster:
 
     def __init__(self, address: str, device: str, folder: Path) -> None:
         self._device, self._threads = device, os.environ.get("OMP_NUM_THREADS")
-        self._mark = _marked(folder)
-        try:
+        with contextlib.ExitStack() as leaving:
+            self._mark = _marked(folder)
+            leaving.callback(self._mark.unlink, missing_ok=True)
             self._ray = _connect(address)
+            leaving.callback(self._ray.shutdown)
             nodes = self._ray.nodes()
             self._names, self._places = _names(nodes), _places(nodes, device)
             if not self._places:
                 what = "a GPU" if device == "cuda" else "a core"
                 raise ValueError(f"--ray is {address}: no machine of this cluster lends {what}.")
-        except BaseException:
-            self._mark.unlink(missing_ok=True)
-            raise
+            self._leaving = leaving.pop_all()
         self.devices = [device] * len(self._places)
         self._choosing = threading.Lock()
         self._workers: dict[_Place, RemoteWorker] = {}
@@ -194,8 +194,7 @@ class Cluster:
 
     def close(self) -> None:
         """Leave the cluster, after its workers have ended."""
-        self._mark.unlink(missing_ok=True)
-        self._ray.shutdown()
+        self._leaving.close()
 
     def _start_one(self) -> RemoteWorker:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -273,8 +272,10 @@ def _connect(address: str) -> ModuleType:
         _check_answers(address)
     # A page shows what it computes to its visitors, and to nobody else.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray's rule of tomorrow, about which it warns; what an actor sees is said to it anyway.
+    # Ray's rule of tomorrow, about which it warns; an actor looks to that itself.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Nor does it join whatever cluster it finds when somebody calls it after the end.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     import ray
 
     errors: list[BaseException] = []
