@@ -278,27 +278,40 @@ def _connect(address: str) -> ModuleType:
     os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     import ray
 
+    signals = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in signals}
+    try:
+        _join(ray, address)
+    except Exception as error:
+        reason = _last_line(error)
+        raise ConnectionError(f"--ray is {address}: cannot join the cluster ({reason}).") from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():  # Ray has put its own before them
+                signal.signal(number, handler)
+    return ray
+
+
+def _join(ray: ModuleType, address: str) -> None:
+    if address == "local":  # its processes end with the thread that has started them
+        ray.init("local", include_dashboard=False, logging_level=logging.ERROR)
+        return
     errors: list[BaseException] = []
 
     def join() -> None:
         try:
-            options = {"include_dashboard": False} if address == "local" else {}
-            ray.init(address, logging_level=logging.ERROR, **options)
+            ray.init(address, logging_level=logging.ERROR)
         except BaseException as error:
             errors.append(error)
 
-    # On a thread, since Ray waits for minutes for a cluster that has gone, and since it takes
-    # SIGTERM for itself where it may.
+    # On a thread, since Ray waits for minutes for a cluster that has gone.
     thread = threading.Thread(target=join, daemon=True)
     thread.start()
     thread.join(_CONNECT_SECONDS)
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):  # before which Ray prints where it stands
-            signal.signal(number, signal.getsignal(number))
-    if not (thread.is_alive() or errors):
-        return ray
-    reason = _last_line(errors[0]) if errors else f"no answer in {_CONNECT_SECONDS:g} s"
-    raise ConnectionError(f"--ray is {address}: cannot join the cluster ({reason}).")
+    if thread.is_alive():
+        raise TimeoutError(f"no answer in {_CONNECT_SECONDS:g} s")
+    if errors:
+        raise errors[0]
 
 
 def _check_answers(address: str) -> None:
