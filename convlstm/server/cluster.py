@@ -205,10 +205,13 @@ class Cluster:
         actor = (
             self._ray.remote(Actor)
             .options(
-                num_cpus=0,  # of those that Ray counts: a worker must start whatever else runs
+                # A worker must start whatever else runs, so it asks for none of the cores that Ray
+                # counts; but for one byte: what asks for nothing, Ray starts by way of any machine,
+                # which may be the dead one.
+                num_cpus=0,
+                memory=1,
                 num_gpus=int(has_gpu),
                 max_concurrency=_CALLS,
-                # Ray takes a soft affinity for leave to place it anywhere.
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
             )
             .remote(self._mark, self._threads, has_gpu)
