@@ -1,6 +1,7 @@
 """ConvLSTM Playground: open the page with `python playground.py`."""
 
 import argparse
+import contextlib
 import functools
 import importlib.util
 import os
@@ -9,6 +10,7 @@ import socket
 import sys
 import threading
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 
 from convlstm.server.child import Child
@@ -31,6 +33,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--device",
         default="auto",
         help="auto, cpu, cuda or mps, or several GPUs, as in cuda:0,cuda:1 (%(default)s)",
+    )
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="compute on a Ray cluster: auto, local, host:port or ray://host:port; needs --keep",
     )
     parser.add_argument(
         "--keep",
@@ -61,6 +68,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--max-runs is {parsed.max_runs}: must be from 1 to 1000.")
     if not 1 <= parsed.port <= 65535:
         parser.error(f"--port is {parsed.port}: must be from 1 to 65535.")
+    if parsed.ray is not None and parsed.keep is None:
+        parser.error("--ray needs --keep FOLDER, a folder that all machines share.")
+    if parsed.ray is not None and parsed.device not in ("auto", "cpu", "cuda"):
+        parser.error(f"--device is {parsed.device}: with --ray must be auto, cpu or cuda.")
     return parsed
 
 
@@ -71,8 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
         2 if it could not start; a stop ends the process with exit code 0.
     """
     flags = parse_arguments(arguments)
-    if importlib.util.find_spec("gradio") is None:
-        needs = 'the page needs Gradio: pip install "convlstm-playground[playground]".'
+    if needs := _missing(flags.ray is not None):
         print(f"playground.py: {needs}", file=sys.stderr)
         return 2
     try:
@@ -84,19 +94,22 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
 
-    try:
-        pool = _make_pool(flags.device, Limits(active_runs=flags.max_runs), flags.keep)
-    except OSError as error:
-        where = flags.keep or "the folder for temporary files"
-        print(f"playground.py: nothing can be written to {where}: {error}.", file=sys.stderr)
-        return 2
-    try:
-        if flags.device not in ("auto", "cpu"):  # which may be refused, and then nothing is served
-            pool.wait_ready(_START_SECONDS)
-    except (ValueError, TimeoutError) as error:
-        print(f"playground.py: {error}", file=sys.stderr)
-        pool.close()
-        return 2
+    with contextlib.ExitStack() as closing:
+        try:
+            pool = _open_pool(flags, closing)
+        except (ValueError, OSError) as error:
+            print(f"playground.py: {error}", file=sys.stderr)
+            return 2
+        _serve(flags, pool)
+        while not stopped.wait(0.5):  # with a timeout, or Windows never sees the signal
+            pass
+    sys.stdout.flush()
+    # Pages hold streams open, for which a server that shuts down politely would wait.
+    os._exit(0)
+
+
+def _serve(flags: argparse.Namespace, pool: Pool) -> None:
+    """Serve the page, and say where."""
     from convlstm.ui.page import build_page, launch_options  # slow, while the workers start
 
     host = "localhost" if flags.host in ("0.0.0.0", "::") else flags.host
@@ -122,20 +135,51 @@ def main(arguments: list[str] | None = None) -> int:
             print("Only this machine is let in: --host 0.0.0.0 serves its network.", flush=True)
     if flags.open:
         webbrowser.open(url)
-    while not stopped.wait(0.5):  # with a timeout, or Windows never sees the signal
-        pass
-    pool.close()
-    sys.stdout.flush()
-    # Pages hold streams open, for which a server that shuts down politely would wait.
-    os._exit(0)
 
 
-def _make_pool(
-    device: str = "auto", limits: Limits | None = None, keep: Path | None = None
-) -> Pool:
-    """Start the workers; where GPUs are lent to visitors, none of them has one."""
-    start = functools.partial(Child, WITHOUT_GPU) if lends() else Child
-    return Pool(device.split(","), limits, keep, start)
+def _local_start() -> Callable[[], Child]:
+    """Return what starts a worker here; where GPUs are lent to visitors, none of them has one."""
+    return functools.partial(Child, WITHOUT_GPU) if lends() else Child
+
+
+def _open_pool(flags: argparse.Namespace, closing: contextlib.ExitStack) -> Pool:
+    """Start the workers.
+
+    Args:
+        flags: say where.
+        closing: gets what ends them.
+
+    Raises:
+        ValueError: there is no such device or no such cluster.
+        OSError: nothing can be written, or something does not answer.
+    """
+    devices, may_refuse = flags.device.split(","), flags.device not in ("auto", "cpu")
+    start = _local_start()
+    if flags.ray is not None:
+        from convlstm.server.cluster import Cluster
+
+        flags.keep = flags.keep.absolute()  # as other machines see it
+        cluster = Cluster(flags.ray, flags.device, flags.keep)
+        closing.callback(cluster.close)
+        devices, start, may_refuse = cluster.devices, cluster.start, True
+    try:
+        pool = Pool(devices, Limits(active_runs=flags.max_runs), flags.keep, start)
+    except OSError as error:
+        where = flags.keep or "the folder for temporary files"
+        raise OSError(f"nothing can be written to {where}: {error}.") from None
+    closing.callback(pool.close)
+    if may_refuse:  # and then nothing is served
+        pool.wait_ready(_START_SECONDS)
+    return pool
+
+
+def _missing(with_ray: bool) -> str:
+    """Return how to install what is not there, or nothing."""
+    if importlib.util.find_spec("gradio") is None:
+        return 'the page needs Gradio: pip install "convlstm-playground[playground]".'
+    if with_ray and importlib.util.find_spec("ray") is None:
+        return '--ray needs Ray: pip install "convlstm-playground[cluster]".'
+    return ""
 
 
 def _check_address(host: str, port: int) -> None:
@@ -171,7 +215,7 @@ def _address_in_network() -> str:
 def _demo() -> object:
     from convlstm.ui.page import build_page
 
-    return build_page(_make_pool())
+    return build_page(Pool(start=_local_start()))
 
 
 def __getattr__(name: str) -> object:

@@ -107,8 +107,8 @@ def test_the_page_s_process_brings_in_nothing_that_computes():
     code = """
 import sys
 import convlstm, convlstm.server.pool, convlstm.ui.stream, convlstm.ui.texts, playground
-import convlstm.server.limits, convlstm.server.line, convlstm.ui.classroom
-print([name for name in ("torch", "numpy", "safetensors", "PIL") if name in sys.modules])
+import convlstm.server.limits, convlstm.server.line, convlstm.server.cluster, convlstm.ui.classroom
+print([name for name in ("torch", "numpy", "safetensors", "PIL", "ray") if name in sys.modules])
 """
     assert run(code) == "[]\n"
 
@@ -144,6 +144,14 @@ def test_only_the_page_knows_gradio(path):
     names = {name.split(".")[0] for name in imported(path)}
     assert "gradio" not in names or place(path) == "ui/page.py"
     assert "convlstm.ui" not in imported_of_ours(path) or place(path).startswith("ui/")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=place)
+def test_only_the_cluster_knows_ray_and_only_when_it_is_asked_for(path):
+    names = {name.split(".")[0] for name in imported(path)}
+    assert "ray" not in names or place(path) == "server/cluster.py"
+    at_once = ast.parse(path.read_text("utf-8")).body
+    assert not any(isinstance(n, ast.Import) and n.names[0].name == "ray" for n in at_once)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=place)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from convlstm.server.line import Line
+from convlstm.server.line import PipeLine
 
 CLOSE_SECONDS = 4.0  # that a worker may take to put everything away
 _ROOT = Path(__file__).parents[2]  # whence the package is imported
@@ -33,7 +33,7 @@ class Child:
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path, **environment},
         )
-        self.line = Line(self.process.stdout, self.process.stdin)
+        self.line = PipeLine(self.process.stdout, self.process.stdin)
 
     def let_go(self) -> None:
         """Close what a fork has inherited of it, without a lock that nobody would give free."""

@@ -47,9 +47,11 @@ class Order:
         limits: what it takes on.
         folder: where its runs are kept.
         blamed: runs that have killed it.
+        durable: whether what it keeps there must outlive its machine, and not itself alone.
     """
 
     device: str
     limits: Limits
     folder: str
     blamed: frozenset[str] = frozenset()
+    durable: bool = False

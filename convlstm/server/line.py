@@ -1,4 +1,4 @@
-"""A line between the page's process and a worker: whole values, one after the other, over pipes.
+"""A line between the page's process and a worker: whole values, one after the other.
 
 Both ends are this program's own, and nobody else writes to the pipes; so values are pickled.
 """
@@ -6,11 +6,32 @@ Both ends are this program's own, and nobody else writes to the pipes; so values
 import contextlib
 import pickle
 import threading
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 
-class Line:
-    """One end of it.
+class Line(Protocol):
+    """One end of it, whatever it is made of."""
+
+    def send(self, *value: object) -> None:
+        """Send a value; from any thread.
+
+        Raises:
+            OSError: the other end is gone.
+        """
+
+    def receive(self) -> tuple:
+        """Wait for a value; from one thread.
+
+        Raises:
+            EOFError: the other end is gone.
+        """
+
+    def close(self) -> None:
+        """Send nothing more, which the other end hears; what it still says is received."""
+
+
+class PipeLine:
+    """One end of a line over pipes.
 
     Args:
         reading: where the other end's values come from.

@@ -6,15 +6,20 @@ worker with the least to do.
 
 import asyncio
 import contextlib
+import logging
+import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 
 from convlstm.server.child import Child
 from convlstm.server.limits import Limits, Order
-from convlstm.server.supervisor import Reply, Supervisor
+from convlstm.server.supervisor import BROKEN, Reply, Supervisor, Worker
+
+_log = logging.getLogger(__name__)
 
 _QUESTION_SECONDS = 0.01  # of a server's time for each question, whoever asks
 _PATIENCE_SECONDS = 5.0  # that a question may wait for it
@@ -41,7 +46,7 @@ class Pool:
         devices: Sequence[str] = ("auto",),
         limits: Limits | None = None,
         folder: Path | None = None,
-        start: Callable[[], Child] = Child,
+        start: Callable[[], Worker] = Child,
     ) -> None:
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
@@ -49,6 +54,10 @@ class Pool:
                 pass
         self.passing = Path(tempfile.mkdtemp(prefix="convlstm-"))
         kept = folder or self.passing
+        # Where every worker sees them, on whatever machine; a killed server may have left some.
+        self._uploads = kept / "uploads"
+        shutil.rmtree(self._uploads, ignore_errors=True)
+        self._uploads.mkdir(exist_ok=True)
         limits = limits or Limits()
         self._free_at = 0.0
         self._workers = [
@@ -63,9 +72,12 @@ class Pool:
             ValueError: there is no such device.
             TimeoutError: it takes longer than that.
         """
-        return [worker.ready.result(seconds) for worker in self._workers]
+        try:
+            return [worker.ready.result(seconds) for worker in self._workers]
+        except FutureTimeout:  # which Python 3.10 has under another name
+            raise TimeoutError(f"no worker was ready within {seconds:g} s.") from None
 
-    def workers(self) -> list[Child | None]:
+    def workers(self) -> list[Worker | None]:
         """Return the workers of this moment; None for one that was never started."""
         return [each.worker for each in self._workers]
 
@@ -87,13 +99,31 @@ class Pool:
             for worker in self._workers:
                 with contextlib.suppress(ValueError):
                     await asyncio.wrap_future(worker.ready)
-        worker = self._of(run) or min(self._workers, key=lambda each: each.load())
+        worker = self._of(run) or min(self._workers, key=_busyness)
         reply = await asyncio.wrap_future(worker.ask(name, values))
         if isinstance(reply, dict) and isinstance(opened := reply.get("run"), str):
             worker.runs.add(opened)
         if name in ("act", "open_checkpoint") and isinstance(run, str):
             worker.forget_seen(run)
         return reply
+
+    async def open_checkpoint(self, run: object, upload: Path) -> Reply:
+        """Replace a run by an uploaded file's; the file is taken away.
+
+        Args:
+            run: its id.
+            upload: the file, on this machine.
+        """
+        passed = self._uploads / secrets.token_hex(16)
+        try:
+            await asyncio.to_thread(shutil.move, upload, passed)
+            return await self.ask("open_checkpoint", run, passed, run=run)
+        except OSError as error:
+            _log.warning("an uploaded file could not be passed on: %s", error)
+            return dict(BROKEN)
+        finally:
+            for path in (upload, passed):
+                path.unlink(missing_ok=True)
 
     def has(self, run: object) -> bool:
         """Whether it is known that there is such a run."""
@@ -144,3 +174,8 @@ class Pool:
     def _of(self, run: object) -> Supervisor | None:
         known = (worker for worker in self._workers if isinstance(run, str) and run in worker.runs)
         return next(known, None)
+
+
+def _busyness(worker: Supervisor) -> tuple[int, int]:
+    """Compare workers by what they do now, and then by what they may soon have to do."""
+    return worker.load(), len(worker.runs)

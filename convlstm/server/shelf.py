@@ -56,10 +56,11 @@ class Shelf:
         folder: where they are; it is made if it is not there.
         max_bytes: of all contents together; beyond them the runs that nobody has looked at for
             longest lose theirs.
+        durable: whether each file is waited for until the disk has it.
     """
 
-    def __init__(self, folder: Path, max_bytes: float) -> None:
-        self._folder, self._max_bytes = folder, max_bytes
+    def __init__(self, folder: Path, max_bytes: float, *, durable: bool = False) -> None:
+        self._folder, self._max_bytes, self._durable = folder, max_bytes, durable
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(".*.tmp"):  # of a write that a kill has broken off
             leftover.unlink(missing_ok=True)
@@ -149,12 +150,12 @@ class Shelf:
         if content == b"":
             path.unlink(missing_ok=True)
         elif content is not None:
-            write_atomically(path, content, durable=False)
+            write_atomically(path, content, durable=self._durable)
         path = self._folder / (run_id + _NOTE)
         if note is None:
             path.unlink(missing_ok=True)
         else:
-            write_atomically(path, json.dumps(asdict(note)).encode(), durable=False)
+            write_atomically(path, json.dumps(asdict(note)).encode(), durable=self._durable)
 
     def _make_room(self, newest: str) -> None:
         """Drop the contents that were written longest ago."""

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from typing import Protocol
 
-from convlstm.server.child import CLOSE_SECONDS, Child
+from convlstm.server.child import CLOSE_SECONDS
 from convlstm.server.limits import Order
 from convlstm.server.line import Line
 
@@ -22,7 +23,20 @@ _WATCH_SECONDS = 1.0  # between two messages which runs are looked at
 _MOST_PAUSE = 30.0  # s before a worker is started once more that dies before it is ready
 _MOST_TRIES = 2  # of a question whose worker died
 _MOST_GONE = 10_000  # ids of runs that are no more
-_BROKEN: Reply = {"notice": {"key": "broken"}}
+BROKEN: Reply = {"notice": {"key": "broken"}}
+
+
+class Worker(Protocol):
+    """A worker that has been started, wherever it runs.
+
+    Attributes:
+        line: to it.
+    """
+
+    line: Line
+
+    def end(self) -> None:
+        """Make sure that it is gone; it has a few seconds to put everything away."""
 
 
 class Supervisor:
@@ -40,10 +54,10 @@ class Supervisor:
         gone: ids that it does not know.
     """
 
-    def __init__(self, order: Order, start: Callable[[], Child]) -> None:
+    def __init__(self, order: Order, start: Callable[[], Worker]) -> None:
         self._order, self._start = order, start
         self.ready = _uncancellable()
-        self.worker: Child | None = None
+        self.worker: Worker | None = None
         self.runs: set[str] = set()
         self.seen: dict[str, Reply] = {}
         self.gone: dict[str, None] = {}
@@ -70,7 +84,7 @@ class Supervisor:
         future = _uncancellable()
         with self._changing:
             if self._closing.is_set() or (self.ready.done() and self.ready.exception()):
-                future.set_result(_BROKEN)
+                future.set_result(BROKEN)
                 return future
             number = next(self._numbers)
             self._asked[number] = (number, name, values), future, 1
@@ -122,7 +136,7 @@ class Supervisor:
             pause = 0.0 if is_sound else min(_MOST_PAUSE, 2 * pause + 0.25)
         with self._changing:
             for _, future, _ in self._asked.values():
-                future.set_result(_BROKEN)
+                future.set_result(BROKEN)
             self._asked.clear()
 
     def _live_once(self) -> bool:
@@ -155,7 +169,7 @@ class Supervisor:
                     self._asked[number] = message, future, tries + 1
                 else:
                     del self._asked[number]
-                    future.set_result(_BROKEN)
+                    future.set_result(BROKEN)
 
     def _on_ready(self, line: Line, device: str, steps: dict[str, int]) -> None:
         for run in self.runs - steps.keys():
@@ -176,7 +190,10 @@ class Supervisor:
             self.ready.set_result(device)
 
     def _on_refused(self, line: Line, text: str) -> None:
-        self.ready.set_exception(ValueError(text))
+        if self.ready.done():  # one before it was taken on, and so may one after it
+            _log.error("A worker could not start: %s", text)
+        else:
+            self.ready.set_exception(ValueError(text))
 
     def _on_computes(self, line: Line, run: str) -> None:
         self._computing = run

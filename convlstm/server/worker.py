@@ -15,7 +15,7 @@ from pathlib import Path
 
 from convlstm.devices import keep_freed_memory, pick_device
 from convlstm.server.limits import Order
-from convlstm.server.line import Line
+from convlstm.server.line import Line, PipeLine
 from convlstm.server.scheduler import Scheduler
 from convlstm.server.service import Service
 from convlstm.server.shelf import Shelf
@@ -30,7 +30,7 @@ _BROKEN = 70  # the exit code of a worker that found itself broken
 def main() -> None:
     """Serve the process that has started this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the page's process, which ends us
-    line = Line(sys.stdin.buffer, os.fdopen(os.dup(1), "wb"))
+    line = PipeLine(sys.stdin.buffer, os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)  # whatever else prints
     with contextlib.suppress(OSError, EOFError):  # the other end is gone
         serve(line, *line.receive())
@@ -54,7 +54,7 @@ def serve(line: Line, order: Order) -> None:
     scheduler = Scheduler(
         device,
         order.limits,
-        Shelf(Path(order.folder), order.limits.kept_mib * 2**20),
+        Shelf(Path(order.folder), order.limits.kept_mib * 2**20, durable=order.durable),
         computes=computes,
         kept=lambda run_id, step: _say(line, "kept", run_id, step),
         broke=lambda: os._exit(_BROKEN),

@@ -161,10 +161,7 @@ def _server_functions(pool: Pool, files: Path) -> list[Callable]:
         path, run = _uploaded(_get(payload, "path"), files), _get(payload, "run")
         if path is None:
             return {"notice": {"key": "too large"}}
-        try:
-            return await pool.ask("open_checkpoint", run, path, run=run)
-        finally:
-            path.unlink(missing_ok=True)
+        return await pool.open_checkpoint(run, path)
 
     async def download(payload: object) -> Reply:
         run = _get(payload, "run")

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,10 @@ class Asked:
         self.pool = pool
 
     def ask(self, name: str, *values: object, run: object = None) -> object:
-        return asyncio.run(asyncio.wait_for(self.pool.ask(name, *values, run=run), DEADLINE))
+        return self.wait(self.pool.ask(name, *values, run=run))
+
+    def wait(self, question: Awaitable) -> object:
+        return asyncio.run(asyncio.wait_for(question, DEADLINE))
 
     def opened(self, scene: str = "squares") -> str:
         return self.ask("attach", None, None, scene)["run"]
