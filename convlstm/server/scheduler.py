@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 _CLOSE_SECONDS = 3.0  # that a piece under way may take at most when the server ends
 _SLICE_SECONDS = 0.1  # of computing before the next run has its turn
 _JOBS_SECONDS = 0.05  # that questions may take before runs have their turn
+_JOBS_PAUSE = 3  # times what they took: all together leave three quarters to training
 _DRAWING_PAUSE = 7  # times what a picture took: all together leave seven eighths to training
 _REPORT_SECONDS = 0.1  # between two snapshots of a run that trains
 
@@ -84,7 +85,7 @@ class Scheduler:
         self._line: deque[Run] = deque()
         self._jobs: deque[tuple[Future, Callable[[], object]]] = deque()
         self._wake = threading.Condition(threading.RLock())
-        self._draws_from = 0.0
+        self._draws_from = self._jobs_from = 0.0
         self._closing = False
         self._called = False  # since the compute thread last looked round
         for run in self._runs.find(blamed):
@@ -353,8 +354,10 @@ class Scheduler:
 
     def _do_jobs(self) -> None:
         """Do what was asked for; a flood of it waits while runs have their turns."""
-        started = time.perf_counter()
-        while self._jobs and time.perf_counter() - started < _JOBS_SECONDS:
+        started = time.monotonic()
+        if started < self._jobs_from and self.working_runs():
+            return
+        while self._jobs and time.monotonic() - started < _JOBS_SECONDS:
             future, job = self._jobs.popleft()
             if not future.set_running_or_notify_cancel():
                 continue
@@ -362,6 +365,8 @@ class Scheduler:
                 future.set_result(job())
             except Exception as error:  # belongs to whoever waits for the future
                 future.set_exception(error)
+        done = time.monotonic()
+        self._jobs_from = done + _JOBS_PAUSE * (done - started)
 
     def _guard(self, run: Run, work: Callable[[], None]) -> None:
         """Do a run's work; if it breaks, that run fails and the others go on."""
