@@ -33,7 +33,7 @@ RULES = {
     "needs digits": "is for a scene of handwritten digits",
     "not in a script": "cannot be said in a script",
     "name": "must be at most {high} letters that can be seen, without <, > or &",
-    "budget": "must be at most {high}: {cost} is over the limit of {limit} on this machine",
+    "budget": "must be at most {high}: {cost} is over the limit of {limit} on this server",
 }
 
 

@@ -57,8 +57,8 @@ def check_budget(config: TrainConfig, precision: str, limits: Limits) -> Cost:
                 settings_of(config)[name],
                 "budget",
                 high=high,
-                cost=f"{getattr(cost, attribute):.2g} {unit}",
-                limit=f"{limit:g} {unit}",
+                cost=f"{float(f'{getattr(cost, attribute):.2g}'):,g} {unit}",  # two figures
+                limit=f"{limit:,g} {unit}",
             )
     return cost
 

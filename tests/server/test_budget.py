@@ -42,7 +42,7 @@ def costing(monkeypatch) -> Callable[..., None]:
             Limits(run_seconds=1000),
             {"run_seconds": ("epochs", "batches_per_epoch")},
             {"epochs": 300, "batches_per_epoch": 10},
-            "epochs is 300: must be at most 100: 3e+03 s is over the limit of 1000 s on this mach",
+            "epochs is 300: must be at most 100: 3,000 s is over the limit of 1,000 s on this serv",
         ),
         (
             Limits(run_seconds=50),
@@ -54,7 +54,7 @@ def costing(monkeypatch) -> Callable[..., None]:
             Limits(memory_mib=100),
             {"memory_mib": ("canvas", "batch_size")},
             {"canvas": 64, "batch_size": 5},
-            "canvas is 64: must be at most 20: 3.2e+02 MiB is over the limit of 100 MiB",
+            "canvas is 64: must be at most 20: 320 MiB is over the limit of 100 MiB",
         ),
         (
             Limits(memory_mib=40),
@@ -72,7 +72,7 @@ def costing(monkeypatch) -> Callable[..., None]:
             Limits(memory_mib=1),
             {"memory_mib": ("canvas", "hidden_channels", "batch_size")},
             {"canvas": 16, "square_size": 5},
-            "hidden_channels is 8: must be at most 1: 5.1e+02 MiB is over the limit of 1 MiB",
+            "hidden_channels is 8: must be at most 1: 510 MiB is over the limit of 1 MiB",
         ),
     ],
 )

@@ -427,5 +427,5 @@ CHINESE: dict[str, str] = {
     "rule needs digits": "只适用于手写数字的场景",
     "rule not in a script": "无法写进脚本",
     "rule name": "最多 {high} 个可见字符，且不含 <、> 或 &",
-    "rule budget": "最多 {high}：{cost} 超过了本机 {limit} 的上限",
+    "rule budget": "最多 {high}：{cost} 超过了本服务器 {limit} 的上限",
 }
