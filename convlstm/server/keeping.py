@@ -1,6 +1,7 @@
 """When a run is kept, so that it goes on after a death, none of it more than a few seconds old."""
 
 import time
+from dataclasses import replace
 
 from convlstm.server.run import Run
 from convlstm.server.shelf import Note, Shelf
@@ -10,6 +11,7 @@ _FIRST_SECONDS = 1.0  # after which a new run is kept
 _SECONDS = 4.0  # between two contents of a run
 _SHARE = 20  # times what making one takes: keeping slows a training by a twentieth
 _LONGEST_SECONDS = 8.0
+_LOOK_SECONDS = 60.0  # nobody writes a file because somebody looks, but once in a while
 
 
 class Keeper:
@@ -27,12 +29,14 @@ class Keeper:
 
     def keep(self, run: Run, *, at_once: bool = False) -> bool:
         """Keep a run if it has changed and it is time to; return whether its content was."""
-        looks = run.version, run.sample, run.watched_at // 60
+        looks = run.version, run.sample, run.watched_at // _LOOK_SECONDS
         if self._looked.get(run.id) == looks and not at_once:
             return False
         now, trainer, note = time.monotonic(), run.trainer, note_of(run)
         learnt = trainer, trainer.step, trainer.evaluation_is_due, len(trainer.changes)
         before, noted = self._kept.get(run.id, ((None,), None))
+        if noted and abs(note.seen_at - noted.seen_at) < _LOOK_SECONDS:
+            note = replace(note, seen_at=noted.seen_at)
         is_new = before[0] is not trainer
         waits = not (is_new or at_once) and run.wants_work and now < self._due[run.id]
         if not waits:
@@ -73,8 +77,7 @@ def note_of(run: Run) -> Note:
         run.shipped,
         run.chosen,
         run.resumed,
-        # To the minute: nobody writes a file because somebody looks.
-        time.time() // 60 * 60 - (time.monotonic() - run.watched_at) // 60 * 60,
+        time.time() - (time.monotonic() - run.watched_at),
     )
 
 

@@ -63,6 +63,21 @@ def test_all_runs_together_hold_no_more_than_they_may(make):
     assert runs.steps().keys() == {run.id for run in every}
 
 
+def test_what_is_kept_is_not_written_again_for_a_look(make):
+    runs = make(kept_memory_mib=memory_of(1.5))
+    first = runs.register(trained_for(3))
+    left(runs, first, 2 * WATCHED_SECONDS + 30)
+    put: list[object] = []
+    runs._shelf.put = lambda note, content=None: put.append(note)
+    for _ in range(30):  # whatever the clock's minute
+        first.watched_at -= 1.9
+        runs.keep(first, at_once=True)
+    assert put == []
+    first.watched_at -= 60
+    runs.keep(first)
+    assert len(put) == 1
+
+
 def test_a_run_that_was_put_away_comes_back_and_goes_on_bit_for_bit(make):
     runs = make(kept_memory_mib=memory_of(1.5))
     first = runs.register(trained_for(5))
