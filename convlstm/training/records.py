@@ -19,8 +19,8 @@ class StepRecord:
         progress: share of the run that lay before this step, in [0, 1).
         horizon: frames that were predicted.
         loss: the loss that was minimised, in its own unit.
-        mse: mean squared error per pixel of the batch's future frames, comparable with the
-            validation set's.
+        mse: mean squared error of the batch's future frames, comparable with the validation set's:
+            where the frames trained on are smaller, still per pixel of a whole frame.
         learning_rate: the optimiser's rate at this step.
         seconds: computing time since the run began, in s; waiting and pauses do not count.
         validation_loss: the same loss on the validation set, at the steps that have one.

@@ -224,7 +224,8 @@ class Trainer:
     def _gradients(self, horizon: int, clock: Clock) -> Generator[None, None, tuple[float, float]]:
         """Find the gradients of a step; return its loss and its mean squared error."""
         config = self.config
-        clip = config.scene.at(self.progress).sample(
+        scene = config.scene.at(self.progress)
+        clip = scene.sample(
             config.batch_size, config.context_frames + horizon, self.generator, "train"
         )
         use_truth = self._draw_use_of_truth(horizon)
@@ -249,7 +250,8 @@ class Trainer:
             dist.all_reduce(sums)
             sums /= self.processes
         loss, mse = sums.tolist()
-        return loss, mse
+        # Per pixel of whole frames, to which the validation set's errors and the baselines' belong.
+        return loss, mse * math.prod(scene.size) / math.prod(config.scene.size)
 
     def _backward(
         self, clip: Clip, use_truth: Tensor | None, count: int, known_count: float | None

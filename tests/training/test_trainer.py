@@ -1127,3 +1127,12 @@ def test_the_precision_is_that_of_the_convolutions(precision):
     assert seen == {f"torch.{precision}"}
     assert trainer.predict(torch.zeros(1, 2, 1, 16, 16), 2).dtype == torch.float32
     assert {value.dtype for value in weights(trainer).values()} == {torch.float32}
+
+
+def test_errors_of_smaller_frames_are_told_per_pixel_of_whole_ones():
+    config = TrainConfig(scene=Squares(canvas=64, small_frames=1.0), epochs=1, precision="float32")
+    whole, small = (
+        next(train(each)) for each in (config, replace(config, scene=Squares(canvas=48)))
+    )
+    assert whole.loss == small.loss
+    assert whole.mse == pytest.approx(small.mse * (48 / 64) ** 2)
