@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from convlstm.files import load_checkpoint
-    from convlstm.layer import ConvLSTM, ConvLSTMCell
+    from convlstm.layer import ConvLSTM, ConvLSTMCell, Intervention, trace
 
-__all__ = ["ConvLSTM", "ConvLSTMCell", "load_checkpoint"]
+__all__ = ["ConvLSTM", "ConvLSTMCell", "Intervention", "load_checkpoint", "trace"]
 
-_HOMES = {"ConvLSTM": "layer", "ConvLSTMCell": "layer", "load_checkpoint": "files"}
+_HOMES = dict.fromkeys(["ConvLSTM", "ConvLSTMCell", "Intervention", "trace"], "layer") | {
+    "load_checkpoint": "files"
+}
 
 
 def __getattr__(name: str) -> object:

@@ -3,5 +3,6 @@
 from convlstm.layer.cell import ConvLSTMCell
 from convlstm.layer.convlstm import ConvLSTM
 from convlstm.layer.recurrence import State
+from convlstm.layer.tracing import CellTrace, Intervention, trace
 
-__all__ = ["ConvLSTM", "ConvLSTMCell", "State"]
+__all__ = ["CellTrace", "ConvLSTM", "ConvLSTMCell", "Intervention", "State", "trace"]

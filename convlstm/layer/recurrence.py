@@ -31,13 +31,24 @@ class Weights(NamedTuple):
     peephole: Tensor | None
 
 
-def step(x: Tensor, state: State | None, weights: Weights) -> State:
+def _unchanged(part: str, values: Tensor) -> Tensor:
+    return values
+
+
+def step(
+    x: Tensor,
+    state: State | None,
+    weights: Weights,
+    change: Callable[[str, Tensor], Tensor] = _unchanged,
+) -> State:
     """Advance a state by one frame.
 
     Args:
         x: input frame, (B, in, H, W).
         state: (h, c), each (B, C, H, W); None means zeros.
         weights: the cell's.
+        change: sees "i", "f", "g", "c", "o" and "h" by name, in this order, each (B, C, H, W), and
+            returns what takes its place.
 
     Returns:
         The next (h, c), same shapes.
@@ -53,10 +64,12 @@ def step(x: Tensor, state: State | None, weights: Weights) -> State:
     if weights.peephole is not None and state is not None:
         i = i + weights.peephole[0] * c
         f = f + weights.peephole[1] * c
-    c = i.sigmoid() * g.tanh() + (f.sigmoid() * c if state is not None else 0)
+    i, f, g = change("i", i.sigmoid()), change("f", f.sigmoid()), change("g", g.tanh())
+    c = change("c", i * g + (f * c if state is not None else 0))
     if weights.peephole is not None:
         o = o + weights.peephole[2] * c
-    return o.sigmoid() * c.tanh(), c
+    o = change("o", o.sigmoid())
+    return change("h", o * c.tanh()), c
 
 
 def repeat(

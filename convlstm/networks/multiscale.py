@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from convlstm.layer.convlstm import ConvLSTM
 from convlstm.layer.recurrence import State
 from convlstm.networks.config import FrameFormat, NetworkConfig
-from convlstm.networks.network import Feed, Network
+from convlstm.networks.network import Feed, Network, Reader
 
 _HEAD_CHANNELS = 64  # of one attention head
 
@@ -73,6 +73,20 @@ class MultiScale(Network):
                 hidden, finer[scale] = forecasters[scale](hidden, finer[scale])
             values.append(self._values(hidden, last))
         return torch.cat(values)
+
+    def readers(self) -> list[Reader]:
+        """Describe the scales of the encoder, and then of the forecaster."""
+        readers, reach, slower = [], 0, 0
+        for scale, block in enumerate(self.encoder):
+            side = self.config.patch_size * 2**scale
+            reach += slower + side * (block.convlstm.kernel_size // 2)  # the way down, and here
+            slower, hop = side, side * (block.convlstm.kernel_size // 2)
+            known = None if self.config.attention and scale else reach
+            readers.append(Reader("encoder", scale, False, side, known, hop))
+        for scale in range(len(self.forecaster)):
+            side = self.config.patch_size * 2**scale
+            readers.append(Reader("forecaster", scale, True, side, None, 0))
+        return readers
 
     def _encode(
         self, encoders: list[Callable], x: Tensor, states: list[State | None]

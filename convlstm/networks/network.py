@@ -5,6 +5,7 @@ network computes are its head's values, of which `intensities` makes frames.
 """
 
 from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,27 @@ from convlstm.networks.config import FrameFormat, NetworkConfig
 
 # Chooses what is read next: (values of the newest frames, lead time) to the next input.
 Feed = Callable[[Tensor, int], Tensor]
+
+
+class Reader(NamedTuple):
+    """One of a network's cells: where it stands, and how far it sees.
+
+    Attributes:
+        role: in a "stack" all are layers.
+        number: among those of its role, from 0; of scales the finest.
+        late: whether it reads from the newest frame of the context on, and not from the first.
+        side: of one of its pixels, in px of a frame.
+        reach: how far from a pixel the newest frame that it read may lie and still reach it, px;
+            None for any distance, or where nobody knows.
+        hop: how much further every older frame may lie, px a frame.
+    """
+
+    role: Literal["layer", "encoder", "forecaster"]
+    number: int
+    late: bool
+    side: int
+    reach: int | None
+    hop: int
 
 
 class Network(nn.Module):
@@ -86,6 +108,14 @@ class Network(nn.Module):
         """Read x, (T, B, C, H, W), and return the head's values (n, B, C, H, W)."""
         raise NotImplementedError
 
+    def readers(self) -> list[Reader]:
+        """Describe the cells, in the order of `modules()`, which is that of `trace`."""
+        raise NotImplementedError
+
+    def cells(self) -> list[ConvLSTMCell]:
+        """Return the cells, in the same order."""
+        return [module for module in self.modules() if isinstance(module, ConvLSTMCell)]
+
     def intensities(self, values: Tensor) -> Tensor:
         """Turn the head's values into frames: in (0, 1) for "sigmoid", unbounded if not."""
         return values.sigmoid() if self.config.output == "sigmoid" else values
@@ -116,7 +146,7 @@ class Network(nn.Module):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw new weights, from the generator where one is given."""
-        cells = [module for module in self.modules() if isinstance(module, ConvLSTMCell)]
+        cells = self.cells()
         for cell in cells:
             cell.reset_parameters(generator)
         gates = {id(cell.gates) for cell in cells}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from convlstm.layer.convlstm import ConvLSTM
 from convlstm.networks.config import FrameFormat, NetworkConfig
-from convlstm.networks.network import Feed, Network
+from convlstm.networks.network import Feed, Network, Reader
 
 
 class Stack(Network):
@@ -51,6 +51,13 @@ class Stack(Network):
             hidden, states = read(frame, states)
             values.append(self._values(hidden, frame))
         return torch.cat(values)
+
+    def readers(self) -> list[Reader]:
+        """Describe the layers."""
+        side = self.config.patch_size
+        hop = side * (self.config.kernel_size // 2)
+        layers = range(self.config.num_layers)
+        return [Reader("layer", n, False, side, hop * (n + 1), hop) for n in layers]
 
     def _on_states_alone(self, read: Callable, x: Tensor, horizon: int) -> Tensor:
         nothing = x.new_zeros(horizon - 1, *x.shape[1:])

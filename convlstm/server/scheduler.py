@@ -18,6 +18,7 @@ from convlstm.devices import Threads, resolve_precision
 from convlstm.pieces import cancellable
 from convlstm.scenes.drawing import make_drawing
 from convlstm.server.budget import check_budget
+from convlstm.server.inside import Insides
 from convlstm.server.limits import Limits
 from convlstm.server.run import ACTIVE, WATCHED_SECONDS, Run
 from convlstm.server.runs import Runs
@@ -82,6 +83,7 @@ class Scheduler:
         self._computes, self._broke = computes, broke
         self._runs = Runs(self.limits, self.device, shelf, kept)
         self._viewers: dict[str, Viewer] = {}
+        self._insides = Insides()
         self._line: deque[Run] = deque()
         self._jobs: deque[tuple[Future, Callable[[], object]]] = deque()
         self._wake = threading.Condition(threading.RLock())
@@ -275,6 +277,10 @@ class Scheduler:
         """Count the runs that share the computing."""
         return sum(run.wants_work for run in self._runs.all())
 
+    def look_inside(self, run: Run, asked: object) -> Future:
+        """Answer a viewer who looks inside a run's network; as `Insides.look`."""
+        return self.call(lambda: self._insides.look(run, asked))
+
     def save(self, run: Run) -> Future:
         """Make the content of a checkpoint file of the run's last whole step."""
         return self.call(run.content)
@@ -436,6 +442,7 @@ class Scheduler:
                 self.stop(run, "budget")
         for run in self._runs.forget_old():
             self._leave_line(run)
+        self._insides.forget_old()
         for run_id in self._viewers.keys() - {run.id for run in self._runs.all()}:
             del self._viewers[run_id]
 

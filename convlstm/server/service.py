@@ -159,6 +159,12 @@ class Service:
         return {}
 
     @_never_raising
+    async def look_inside(self, run_id: object, asked: object) -> Reply:
+        """Show what a run's cells do with the sequence shown; as `Insides.look`."""
+        run = await self._run(run_id)
+        return await _done(self.scheduler.look_inside(run, asked))
+
+    @_never_raising
     async def draw(self, run_id: object, drawing: object, angle: object) -> Reply:
         """Set a drawn digit moving, and show how a run's network continues it.
 
