@@ -43,7 +43,7 @@ class Inside:
 
 
 def time_of(reader: Reader, moment: int, context_frames: int) -> int:
-    """Return which of a cell's frames, from 0, is read at a moment; less than 0 before its first."""
+    """Return which of a cell's frames, from 0, is read at a moment; less than 0 before it."""
     return moment if reader.late else moment + context_frames - 1
 
 

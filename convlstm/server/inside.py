@@ -14,8 +14,8 @@ from torch import Tensor
 
 from convlstm.checks import SettingError, check_integer, check_names
 from convlstm.files.pictures import sprite_sheet
-from convlstm.layer.tracing import PARTS, CellTrace, Part
-from convlstm.networks.inside import Inside, look_inside
+from convlstm.layer.tracing import PARTS, CellTrace, Intervention, Part
+from convlstm.networks.inside import Inside, look_inside, time_of
 from convlstm.scenes.scene import Clip
 from convlstm.server.experiment import donor_of, interventions_of
 from convlstm.server.run import Run
@@ -122,25 +122,18 @@ class Insides:
     def _judged(
         self, run: Run, shown: object, clip: Clip, donor: tuple[int, int], changed: Inside
     ) -> dict[str, float]:
-        """Say whose place the first frame predicted with another's memory shows: its error against
-        what followed here and against what followed there, and its error with no memory at all."""
+        """Judge the first frame predicted with another's memory, and with none at all.
+
+        Returns:
+            Its error against what followed here, "own", and there, "other"; and the error of the
+            one without a memory against what followed here, "nothing".
+        """
         (sample, moment), view = donor, run.view
-        empty = [
-            {"part": part, "cell": cell, "how": "off", "start": moment, "stop": moment + 1}
-            for cell in range(len(changed.cells))
-            for part in ("c", "h")
-        ]
-        forgetful = self._inside(
-            run,
-            shown,
-            clip,
-            (
-                repr(empty),
-                interventions_of(
-                    empty, run.trainer.judged, view.context_frames, view.horizon, 1, lambda n: None
-                ),
-            ),
-        )
+        emptied = []
+        for cell, reader in enumerate(changed.readers):
+            at = max(0, time_of(reader, moment, view.context_frames))
+            emptied += [Intervention(part, cell, start=at, stop=at + 1) for part in ("c", "h")]
+        forgetful = self._inside(run, shown, clip, (f"nothing after {moment}", emptied))
         here, there = (each.split(view.context_frames) for each in (clip, view.clip(sample)))
         return {
             "own": _errors(run, changed, *here[1:])[0],
