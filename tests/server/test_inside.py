@@ -65,7 +65,7 @@ def test_the_cells_of_a_network_are_named(service):
     answer = ask(service, run, cell=1, channels=[1])
     roles = [(cell["role"], cell["number"], cell["channels"]) for cell in answer["cells"]]
     assert roles == [("layer", 0, 3), ("layer", 1, 3)]
-    assert (answer["side"], answer["reach"], answer["hop"], answer["loop"]) == (1, 2, 1, 2)
+    assert [answer[name] for name in ("side", "reach", "hop", "travels")] == [1, 2, 1, 2]
 
 
 def test_a_pixel_is_told_with_its_sums(service):

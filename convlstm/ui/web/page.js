@@ -1,8 +1,10 @@
 // The page: what a viewer does goes to the server, what the server knows comes back as snapshots.
 // Nothing happens before `start`, which Gradio's component calls with what it has.
+import { addChange, changeParts, removeChange, switchChannel, transplant } from "./changes.js";
 import { buildHelp, wordControls } from "./controls.js";
 import { drawCurve } from "./curve.js";
 import { $, $$, hear, make, root, tell, useRoot } from "./dom.js";
+import { openInside, showInside, turnCell, turnChannels, useInside } from "./inside.js";
 import { actionOf, showLetters, switchLetters } from "./keys.js";
 import { recall, remember } from "./memory.js";
 import { showNotice } from "./notices.js";
@@ -36,6 +38,14 @@ const ACTIONS = {
   next: () => turnSample(1),
   animate: () => here.frames && togglePlaying(),
   closeup: toggleCloseUp,
+  "look-inside": openInside,
+  "channels-back": () => turnChannels(-1),
+  "channels-on": () => turnChannels(1),
+  cell: turnCell,
+  "switch-channel": (button) => switchChannel(Number(button.dataset.channel)),
+  "try-add": addChange,
+  "try-remove": (button) => removeChange(Number(button.dataset.change)),
+  transplant,
   copy: copyLink,
   "clear-pad": clearPad,
   "send-drawing": sendDrawing,
@@ -61,6 +71,7 @@ function showProjector(on) {
 function drawAll() {
   showSnapshot();
   drawStage();
+  showInside();
 }
 
 function showSnapshot() {
@@ -119,10 +130,11 @@ function listen() {
     if (target.dataset.do === "upload") openCheckpoint(target);
     if (target.dataset.do === "letters") switchLetters(target.checked);
     if (target.dataset.do === "preset" && target.value) choosePreset(target.value);
+    if (/^(try|transplant)-/.test(target.dataset.do)) changeParts();
   });
   root.addEventListener("input", ({ target }) => {
     if (target.dataset.do === "angle") showAngle();
-    if (target.dataset.do === "scrub") goToMoment(Number(target.value));
+    if (["scrub", "inside-scrub"].includes(target.dataset.do)) goToMoment(Number(target.value));
   });
   root.addEventListener("keydown", arrowOnTab);
   document.addEventListener("keydown", (event) => {
@@ -136,6 +148,7 @@ function listen() {
   hear("snapshot", (scene) => scene === here && showSnapshot());
   hear("moment", goToMoment);
   hear("drawn", drawMoment);
+  useInside();
   new ResizeObserver(drawAll).observe(root);
 }
 

@@ -49,6 +49,8 @@ function baselinesOf(write, { baselines }) {
   return baselines.map((name) => `${text(`baseline ${name}`)} ${write(name)}`).join(text("comma"));
 }
 
+export const momentShown = () => (here?.frames ? limit(here.frames) : 0);
+
 // Somebody goes to a moment: whatever plays, rests.
 export function goToMoment(to) {
   stop();

@@ -1,0 +1,152 @@
+// Inside the cell: maps of a moment, asked for while the card is open and never otherwise.
+import { experiment, forgetChanges, showChanges, showCompared, showSwitches } from "./changes.js";
+import { $, fillSlider, hear, make, setText } from "./dom.js";
+import { framesAt } from "./frames.js";
+import { showField } from "./field.js";
+import { channelsAtOnce, drawMaps } from "./maps.js";
+import { showNotice } from "./notices.js";
+import { moment } from "./numbers.js";
+import { showPixel } from "./pixel.js";
+import { momentShown } from "./player.js";
+import { askRun } from "./runs.js";
+import { here } from "./scenes.js";
+import { text } from "./words.js";
+
+const LIVE = 500; // ms between two looks while it trains
+
+let open = false, scene = null;
+let cell = 0, first = 0, pixel = null; // what is looked at
+let answer = null;
+let asking = false, stale = false, askedAt = 0, waiting = 0;
+
+export function useInside() {
+  hear("drawn", refresh);
+  hear("changes", refresh);
+  hear("pixel", (chosen) => {
+    pixel = chosen;
+    refresh();
+  });
+  hear("snapshot", (of) => of === here && answer?.step !== here.snapshot.step && refreshSoon());
+}
+
+export function openInside() {
+  open = !open;
+  $("#cp-inside").hidden = !open;
+  $(".stage [data-do=look-inside]").setAttribute("aria-expanded", String(open));
+  if (!open) {
+    showField(null);
+    return $(".stage [data-do=look-inside]").focus();
+  }
+  $("#cp-inside").focus({ preventScroll: true });
+  $("#cp-inside").scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  showSwitches(cell);
+  return refresh();
+}
+
+// Another scene: another network.
+export function leaveCell() {
+  if (scene === here) return;
+  scene = here;
+  [cell, first, pixel, answer] = [0, 0, null, null];
+  forgetChanges();
+}
+
+function refreshSoon() {
+  if (!open || waiting) return;
+  waiting = setTimeout(() => {
+    waiting = 0;
+    refresh();
+  }, Math.max(0, askedAt + LIVE - Date.now()));
+}
+
+async function refresh() {
+  if (!open || document.hidden || !here?.frames) return;
+  leaveCell();
+  if (asking) {
+    stale = true;
+    return;
+  }
+  [asking, stale, askedAt] = [true, false, Date.now()];
+  const asked = { cell, channels: shownChannels(), moment: momentShown(), pixel, experiment: experiment() };
+  const of = here, reply = await askRun("look_inside", { asked }, of).catch(() => null);
+  asking = false;
+  if (reply?.notice) {
+    if (["cell", "channel"].includes(reply.notice.name)) [cell, first, pixel] = [0, 0, null]; // a smaller network by now
+    if (["refused", "lost"].includes(reply.notice.key)) forgetChanges();
+    showNotice(reply.notice, of);
+  } else if (reply && of === here && open) {
+    answer = reply;
+    await showInside();
+  }
+  if (stale) refresh();
+}
+
+function shownChannels() {
+  const total = answer?.cells[cell]?.channels ?? 1;
+  return Array.from({ length: Math.min(channelsAtOnce(), total - first) }, (_, n) => first + n);
+}
+
+export async function showInside() {
+  if (!open || !answer || !here.frames) return;
+  const { cells, channels } = answer, total = cells[answer.cell].channels;
+  if (channels.length < Math.min(channelsAtOnce(), total - first)) refreshSoon(); // before the first answer nobody knew how many there are
+  const now = moment(answer.moment);
+  setText($(".inside-when"), text(answer.moment > 0 ? "inside predicted" : "inside seen", { moment: now }));
+  setText($(".inside-range"), text(channels.length > 1 ? "channels shown" : "channel shown", { from: channels[0] + 1, to: channels.at(-1) + 1, of: total }));
+  $("[data-do=channels-back]").disabled = first === 0;
+  $("[data-do=channels-on]").disabled = first + channelsAtOnce() >= total;
+  showCells(cells);
+  showScrubber();
+  showSwitches(answer.cell);
+  showChanges(total);
+  await drawMaps(answer, pixel);
+  showPixel(answer.pixel);
+  showField(answer.pixel && answer, here.frames.picture);
+  setText($(".inside-field"), answer.pixel && answer.reach !== null ? text("field words", { radius: answer.reach, hop: answer.hop }) : "");
+  showReach();
+  await showCompared(answer);
+}
+
+function showCells(cells) {
+  const list = $(".inside-cells");
+  list.hidden = cells.length < 2;
+  if (list.children.length !== cells.length) list.replaceChildren(...cells.map((_, n) => make("button", { type: "button", "data-do": "cell", "data-cell": n })));
+  cells.forEach(({ role, number }, n) => {
+    setText(list.children[n], text(`cell ${role}`, { n: number + 1 }));
+    list.children[n].setAttribute("aria-pressed", String(n === answer.cell));
+  });
+}
+
+function showScrubber() {
+  const input = $("[data-do=inside-scrub]"), { picture } = here.frames;
+  Object.assign(input, { min: 1 - picture.context, max: picture.horizon, value: momentShown() });
+  fillSlider(input);
+  input.setAttribute("aria-valuetext", moment(momentShown()));
+  setText($(".inside-moment output"), moment(momentShown()));
+}
+
+// What moves further in a frame than information does is predicted from nothing.
+function showReach() {
+  const { picture } = here.frames, { stage } = here.snapshot, at = answer.moment;
+  const moves = stage.colours === "grey" && at < picture.horizon ? distance(framesAt(here.frames, at).truth, framesAt(here.frames, at + 1).truth, picture.width) : 0;
+  setText($(".inside-reach"), moves > answer.travels ? text("outside reach", { moves, reach: answer.travels }) : "");
+}
+
+// How far the bright pixel that is furthest from the earlier ones lies from the nearest of them, px.
+export function distance(before, after, width) {
+  const bright = ({ grey }) => [...grey.keys()].filter((i) => grey[i] > 127).map((i) => [i % width, Math.floor(i / width)]);
+  const from = bright(before), to = bright(after);
+  if (!from.length || !to.length) return 0;
+  return Math.max(...to.map(([x, y]) => Math.min(...from.map(([u, v]) => Math.max(Math.abs(x - u), Math.abs(y - v))))));
+}
+
+export function turnChannels(by) {
+  first = Math.max(0, Math.min(first + by * channelsAtOnce(), answer.cells[cell].channels - 1));
+  refresh();
+}
+
+export function turnCell(button) {
+  cell = Number(button.dataset.cell);
+  [first, pixel] = [0, null];
+  refresh();
+}
