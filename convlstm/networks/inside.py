@@ -64,7 +64,7 @@ def look_inside(
         ValueError: an intervention does not fit, or the context.
 
     Example:
-        >>> network = load_checkpoint("checkpoints/moving-square.safetensors")
+        >>> network = load_checkpoint("checkpoints/quick-start.safetensors")
         >>> inside = look_inside(network, frames, horizon=10)
         >>> memory = inside.cells[0].at(inside.time(0, moment=0))["c"]
     """

@@ -361,3 +361,24 @@ def test_a_small_curve_stays_in_its_room_and_is_a_dot_at_first(use):
     )
     assert 'class="validation dot"' in use("spark", draw, given | {"curve": [[5, 0.1]]})
     assert use("spark", draw, given | {"curve": []}) == ""
+
+
+def test_a_field_of_view_grows_with_every_frame_before(use):
+    answer = {"moment": 0, "reach": 4, "hop": 2, "travels": 4, "closed": True}
+    assert use("field", "[0, -1, -3].map((lead) => m.radiusOf(v, lead))", answer) == [4, 6, 10]
+    earlier = {**answer, "moment": -2}
+    assert use("field", "[-2, -4].map((lead) => m.radiusOf(v, lead))", earlier) == [4, 8]
+    # What it predicted itself it has read again: each such frame adds the whole way.
+    later = {**answer, "moment": 2}
+    assert use("field", "m.radiusOf(v, 0)", later) == 12
+    assert use("field", "m.radiusOf(v, 0)", {**later, "closed": False}) == 8
+
+
+def test_how_far_something_moves_is_measured_from_the_nearest_bright_pixel(use):
+    frames = np.zeros((2, 8, 8), int)
+    frames[0, 2:4, 2:4] = frames[1, 3:5, 5:7] = 255
+    distance = "m.distance({ grey: v[0] }, { grey: v[1] }, 8)"
+    flat = frames.reshape(2, -1).tolist()
+    assert use("inside", distance, flat) == 3
+    assert use("inside", distance, [flat[0], flat[0]]) == 0
+    assert use("inside", distance, [flat[0], [0] * 64]) == 0
