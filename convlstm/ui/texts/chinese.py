@@ -90,6 +90,8 @@ CHINESE: dict[str, str] = {
     "help canvas": "画面的边长；边长加倍，计算量变为四倍。",
     "name directions": "方向",
     "help directions": "方块只向右下移动（如原文），或任意方向。",
+    "name exact_speed": "固定速度",
+    "help exact_speed": "每个方块都恰好以此速度移动，而不是从 1 到此值随机。",
     "name noise": "噪声",
     "help noise": "网络所见画面上的噪声；真值保持干净。",
     "name small_frames": "先用小画面",
