@@ -8,7 +8,9 @@ from typing import Literal
 from convlstm.files.checkpoint import checkpoint_bytes, network_bytes
 from convlstm.pieces import Cancelled, cancellable
 from convlstm.scenes.drawing import Drawing
+from convlstm.server.credit import Credit
 from convlstm.server.loan import Loan
+from convlstm.server.study import Study
 from convlstm.server.view import StagePicture, View
 from convlstm.settings import configure
 from convlstm.training.config import TrainConfig
@@ -59,6 +61,7 @@ class Run:
         watched_at: when somebody last wanted to know of it.
         looked_at: when somebody last looked at its pictures.
         loan: of another process that computes it meanwhile; None while it is computed here.
+        study: the newest long question about its network, or None.
     """
 
     def __init__(
@@ -88,7 +91,9 @@ class Run:
         self.steps_done = trainer.step - trainer.evaluation_is_due
         self.steps_wanted = 0  # by Step: train until so many more records have come
         self.step_seconds: float | None = None
-        self._seconds, self._credit = trainer.seconds, 0.0
+        self._seconds = trainer.seconds
+        self._trains, self._studies = Credit(), Credit()
+        self.study: Study | None = None  # of another network
         self.picture: StagePicture | None = None
         self._pictured: tuple[object, ...] = ()
         self._pictured_at = self.told_at = -math.inf
@@ -114,9 +119,19 @@ class Run:
         return self.shipped or self.state in OVER
 
     @property
-    def wants_work(self) -> bool:
+    def wants_training(self) -> bool:
         """Whether the compute thread has something to train here."""
         return self.loan is None and (self.state == "training" or self.steps_wanted > 0)
+
+    @property
+    def is_studied(self) -> bool:
+        """Whether a question about its network is being answered."""
+        return self.study is not None and self.study.is_running
+
+    @property
+    def wants_work(self) -> bool:
+        """Whether the compute thread has something to compute here."""
+        return self.wants_training or self.is_studied
 
     @property
     def is_wanted_back(self) -> bool:
@@ -149,17 +164,41 @@ class Run:
         self.version += 1
 
     def take_turn(self, seconds: float) -> None:
-        """Train for so many seconds; what the last piece takes longer is missing later."""
-        self._credit = min(seconds, self._credit + seconds)
-        if self._credit > 0:
-            started = time.perf_counter()
-            self.advance(self._credit)
-            self._credit -= time.perf_counter() - started
+        """Compute for so many seconds, half of them for a study where there are both."""
+        trains, studies = self.wants_training, self.is_studied
+        share = seconds / (trains + studies or 1)
+        if trains:
+            self._trains.spend(share, self.advance)
+        if studies:
+            self._studies.spend(share, self.advance_study)
+
+    def ask(self, kind: str, options: object) -> None:
+        """Begin a study; one that is under way ends.
+
+        Raises:
+            SettingError: an option is refused; nothing changed.
+        """
+        study = Study(kind, self.trainer, options)
+        self.stop_study()
+        self.study = study
+        self.version += 1
+
+    def advance_study(self, seconds: float) -> None:
+        """Go on with the study for about so many seconds."""
+        if self.is_studied:
+            self.study.advance(seconds)
+            self.version += 1
+
+    def stop_study(self) -> None:
+        """End the study, if one is under way."""
+        if self.is_studied:
+            self.study.stop()
+            self.version += 1
 
     def advance(self, seconds: float) -> None:
         """Train for about so many seconds; the last piece is finished."""
         started = time.perf_counter()
-        while self.wants_work and time.perf_counter() - started < seconds:
+        while self.wants_training and time.perf_counter() - started < seconds:
             try:
                 with cancellable(lambda: self.state != "stopped"):
                     record = next(self._pieces, None)
@@ -207,7 +246,7 @@ class Run:
         self._changes |= settings
         if self.loan:  # whatever comes back would know nothing of it
             return
-        if self._is_between or not self.wants_work:
+        if self._is_between or not self.wants_training:
             if not self._is_between:
                 self.interrupt()
             self._change_now()
@@ -229,7 +268,7 @@ class Run:
             return False
         if self.loan and self.drawing is None:  # whoever computes it draws it, too
             return False
-        waits = self.wants_work and self._pictured[:-1] == self._shown()[:-1]
+        waits = self.wants_training and self._pictured[:-1] == self._shown()[:-1]
         return not waits or now - self._pictured_at >= self._picture_pause
 
     def draw_picture(self) -> None:

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 
 import torch
 
-from convlstm.checks import SettingError, check_integer
+from convlstm.checks import SettingError, check_choice, check_integer
 from convlstm.devices import Threads, resolve_precision
 from convlstm.pieces import cancellable
 from convlstm.scenes.drawing import make_drawing
@@ -23,6 +23,7 @@ from convlstm.server.run import ACTIVE, WATCHED_SECONDS, Run
 from convlstm.server.runs import Runs
 from convlstm.server.shelf import Shelf
 from convlstm.server.snapshot import Viewer
+from convlstm.server.study import STUDIES
 from convlstm.settings import configure, differences
 from convlstm.training.config import CHANGEABLE, TrainConfig
 from convlstm.training.costs import Cost, estimate, step_seconds
@@ -209,6 +210,7 @@ class Scheduler:
 
         def end() -> None:
             with self._wake:
+                run.stop_study()
                 if run.state in ACTIVE or run.state == "paused":
                     self._leave_line(run)
                     run.state, run.reason, run.steps_wanted = "stopped", reason, 0
@@ -219,6 +221,32 @@ class Scheduler:
             run.interrupt()
 
         end()  # at once, and once more behind a `train` that is still to be done
+        return self.call(job)
+
+    def study(self, run: Run, kind: object, options: object = None) -> Future:
+        """Begin a long question about a run's network as it is now.
+
+        It is answered in the run's own turns; its future is done when it has begun.
+
+        Args:
+            run: whose network.
+            kind: of `STUDIES`.
+            options: of that kind.
+
+        Raises:
+            SettingError: there is no such kind. An option that is refused is the future's.
+        """
+        kind = check_choice("kind", kind, STUDIES)
+        return self.call(lambda: run.ask(kind, options))
+
+    def stop_study(self, run: Run) -> Future:
+        """End a run's study, in mid-piece if need be; the run itself goes on."""
+
+        def job() -> None:
+            with self._wake:
+                run.stop_study()
+
+        job()  # at once, and once more behind a `study` that is still to be begun
         return self.call(job)
 
     def look(self, run: Run, sample: object) -> None:
@@ -325,8 +353,10 @@ class Scheduler:
             for run in working:
                 self._tell(run)  # before its first piece, which may take a while
                 self._computes(run.id)
+                trains = run.wants_training
                 self._guard(run, lambda run=run: run.take_turn(_SLICE_SECONDS))
-                self._learn_speed(run)
+                if trains:
+                    self._learn_speed(run)
                 self._do_jobs()
                 self._show(run)
                 if self._closing:
@@ -432,7 +462,9 @@ class Scheduler:
             run.call_in(self.limits.lent_seconds)
             if run.state in ACTIVE and now - run.watched_at > self.limits.unwatched_seconds:
                 self.stop(run, "unwatched")
-            elif run.wants_work and run.trainer.seconds > self.limits.budget_seconds:
+            elif run.is_studied and now - run.watched_at > self.limits.unwatched_seconds:
+                self.stop_study(run)
+            elif run.wants_training and run.trainer.seconds > self.limits.budget_seconds:
                 self.stop(run, "budget")
         for run in self._runs.forget_old():
             self._leave_line(run)

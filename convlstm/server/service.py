@@ -159,6 +159,25 @@ class Service:
         return {}
 
     @_never_raising
+    async def study(self, run_id: object, kind: object, options: object = None) -> Reply:
+        """Begin a long question about a run's network; snapshots tell what comes of it.
+
+        Args:
+            run_id: which run.
+            kind: of `study.STUDIES`.
+            options: of that kind, or None.
+        """
+        run = await self._run(run_id)
+        await _done(self.scheduler.study(run, kind, options))
+        return {}
+
+    @_never_raising
+    async def stop_study(self, run_id: object) -> Reply:
+        """End a run's study; the run itself goes on."""
+        await _done(self.scheduler.stop_study(await self._run(run_id)))
+        return {}
+
+    @_never_raising
     async def draw(self, run_id: object, drawing: object, angle: object) -> Reply:
         """Set a drawn digit moving, and show how a run's network continues it.
 

@@ -153,6 +153,14 @@ def _server_functions(pool: Pool, files: Path) -> list[Callable]:
         run = _get(payload, "run")
         return await pool.ask("look", run, _get(payload, "sample"), run=run)
 
+    async def study(payload: object) -> Reply:
+        run, kind, options = (_get(payload, name) for name in ("run", "kind", "options"))
+        return await pool.ask("study", run, kind, options, run=run)
+
+    async def stop_study(payload: object) -> Reply:
+        run = _get(payload, "run")
+        return await pool.ask("stop_study", run, run=run)
+
     async def draw(payload: object) -> Reply:
         run, drawing, angle = (_get(payload, name) for name in ("run", "drawing", "angle"))
         return await pool.ask("draw", run, drawing, angle, run=run)
@@ -173,7 +181,18 @@ def _server_functions(pool: Pool, files: Path) -> list[Callable]:
         path = await asyncio.to_thread(save_bytes_to_cache, content, name, str(files))
         return {"name": name, "url": f"gradio_api/file={Path(path).as_posix()}"}
 
-    return [scenes, attach, describe, act, look, draw, open_checkpoint, download]
+    return [
+        scenes,
+        attach,
+        describe,
+        act,
+        look,
+        study,
+        stop_study,
+        draw,
+        open_checkpoint,
+        download,
+    ]
 
 
 def _add_borrowing(page: gr.HTML, lender: ZeroGpu) -> None:
@@ -211,6 +230,14 @@ def _add_api(pool: Pool, streams: Streams, is_read: Callable[[gr.Request], bool]
         """Choose the sample a run shows."""
         return await pool.ask("look", run, sample, run=run)
 
+    async def study(run: str, kind: str, options: dict | None = None) -> dict:
+        """Begin a long question about a run's network; snapshots tell what comes of it."""
+        return await pool.ask("study", run, kind, options, run=run)
+
+    async def stop_study(run: str) -> dict:
+        """End that question; the run goes on."""
+        return await pool.ask("stop_study", run, run=run)
+
     async def watch(run: str, request: gr.Request) -> AsyncIterator[dict]:
         """Stream snapshots of a run."""
         async for snapshot in streams.watch(run, lambda: is_read(request)):
@@ -220,7 +247,7 @@ def _add_api(pool: Pool, streams: Streams, is_read: Callable[[gr.Request], bool]
         """Show how a run's network continues a digit of 56 x 56 grey values."""
         return await pool.ask("draw", run, drawing, angle, run=run)
 
-    for function in (open_run, act, describe, look, draw):
+    for function in (open_run, act, describe, look, study, stop_study, draw):
         gr.api(function, api_name=function.__name__, queue=False)
     gr.api(watch, api_name="watch", concurrency_limit=None)
 

@@ -427,6 +427,7 @@ CHINESE: dict[str, str] = {
     "rule unknown": "不是一个设置；可用的设置有 {choices}",
     "rule mapping": "必须是一组设置",
     "rule needs digits": "只适用于手写数字的场景",
+    "rule needs speed": "只适用于可以设定运动速度的场景",
     "rule not in a script": "无法写进脚本",
     "rule name": "最多 {high} 个可见字符，且不含 <、> 或 &",
     "rule budget": "最多 {high}：{cost} 超过了本服务器 {limit} 的上限",
