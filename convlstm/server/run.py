@@ -73,6 +73,7 @@ class Run:
         self.version = 0
         self.watched_at = self.looked_at = time.monotonic()
         self.loan: Loan | None = None
+        self.study: Study | None = None
         self.replace_trainer(trainer, shipped=shipped)
         self.chosen = not shipped
 
@@ -93,7 +94,8 @@ class Run:
         self.step_seconds: float | None = None
         self._seconds = trainer.seconds
         self._trains, self._studies = Credit(), Credit()
-        self.study: Study | None = None  # of another network
+        self.stop_study()
+        self.study = None  # of a network that is gone
         self.picture: StagePicture | None = None
         self._pictured: tuple[object, ...] = ()
         self._pictured_at = self.told_at = -math.inf
