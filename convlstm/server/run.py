@@ -11,7 +11,7 @@ from convlstm.scenes.drawing import Drawing
 from convlstm.server.credit import Credit
 from convlstm.server.loan import Loan
 from convlstm.server.study import Study
-from convlstm.server.view import StagePicture, View
+from convlstm.server.view import Shown, SpeedSample, StagePicture, View
 from convlstm.settings import configure
 from convlstm.training.config import TrainConfig
 from convlstm.training.costs import estimate
@@ -51,6 +51,7 @@ class Run:
         place: place in line while waiting, from 1.
         sample: which of the view's sequences is shown, from 0.
         drawing: a viewer's own digit, shown instead of a sample, or None.
+        speed_sample: a sequence of the speed test, likewise.
         resumed: steps at which it went on after a worker had died.
         snapshot: what its viewers are told, as of some version; or None before the first.
         picture: the latest picture, or None before the first.
@@ -70,6 +71,7 @@ class Run:
         self.id = run_id or secrets.token_urlsafe(16)
         self.sample = 0
         self.drawing: Drawing | None = None
+        self.speed_sample: SpeedSample | None = None
         self.version = 0
         self.watched_at = self.looked_at = time.monotonic()
         self.loan: Loan | None = None
@@ -114,6 +116,11 @@ class Run:
     def wanted(self) -> TrainConfig:
         """The settings that it will have after the step under way."""
         return configure(self._changes, self.config) if self._changes else self.config
+
+    @property
+    def shown(self) -> Shown:
+        """What its viewers look at."""
+        return self.drawing or self.speed_sample or self.sample
 
     @property
     def is_over(self) -> bool:
@@ -266,16 +273,16 @@ class Run:
 
     def picture_is_due(self, now: float) -> bool:
         """Whether somebody looks and would see something new."""
-        if now - self.looked_at > WATCHED_SECONDS or self._pictured == self._shown():
+        if now - self.looked_at > WATCHED_SECONDS or self._pictured == self._pictures():
             return False
-        if self.loan and self.drawing is None:  # whoever computes it draws it, too
+        if self.loan and isinstance(self.shown, int):  # whoever computes it draws it, too
             return False
-        waits = self.wants_training and self._pictured[:-1] == self._shown()[:-1]
+        waits = self.wants_training and self._pictured[:-1] == self._pictures()[:-1]
         return not waits or now - self._pictured_at >= self._picture_pause
 
     def draw_picture(self) -> None:
         """Predict the sequence that viewers look at; left if the run's state changes meanwhile."""
-        started, shown, state = time.monotonic(), self._shown(), self.state
+        started, shown, state = time.monotonic(), self._pictures(), self.state
         try:
             with cancellable(lambda: self.state == state):
                 self.picture = self.view.draw(self.trainer, shown[1])
@@ -286,7 +293,6 @@ class Run:
         self._picture_pause = max(_PICTURE_SECONDS, _PICTURE_SHARE * taken)
         self.version += 1
 
-    def _shown(self) -> tuple[object, ...]:
+    def _pictures(self) -> tuple[object, ...]:
         """What the picture depends on; the step comes last."""
-        shown = self.sample if self.drawing is None else self.drawing
-        return self.config.scene, shown, self.trainer.step
+        return self.config.scene, self.shown, self.trainer.step

@@ -249,15 +249,23 @@ class Scheduler:
         job()  # at once, and once more behind a `study` that is still to be begun
         return self.call(job)
 
-    def look(self, run: Run, sample: object) -> None:
+    def look(self, run: Run, sample: object, speed: object = None) -> None:
         """Choose the sequence that a run's viewers see.
 
+        Args:
+            run: whose viewers.
+            sample: which of the view's, or of the speed test's, from 0.
+            speed: of those, px a frame; None for the view's.
+
         Raises:
-            SettingError: a value is out of range.
+            SettingError: a value is out of range, or nothing in the scene has a speed.
         """
-        sample = check_integer("sample", sample, 0, run.view.samples - 1)
+        if speed is None:
+            sample, tested = check_integer("sample", sample, 0, run.view.samples - 1), None
+        else:
+            sample, tested = run.sample, run.view.speed_sample(speed, sample)
         with self._wake:
-            run.sample, run.drawing = sample, None
+            run.sample, run.speed_sample, run.drawing = sample, tested, None
             run.watched_at = run.looked_at = time.monotonic()
             self._call_thread()
 
@@ -436,7 +444,7 @@ class Scheduler:
                 viewer = self._viewers[run.id] = Viewer(run)
             snapshot = viewer.snapshot(self.working_runs())
             if run.loan:
-                snapshot = run.loan.told(snapshot, keeps_picture=run.drawing is not None)
+                snapshot = run.loan.told(snapshot, keeps_picture=not isinstance(run.shown, int))
             run.snapshot = version, snapshot
 
         self._guard(run, tell)

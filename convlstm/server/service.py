@@ -152,10 +152,10 @@ class Service:
         return {"state": run.state}
 
     @_never_raising
-    async def look(self, run_id: object, sample: object) -> Reply:
-        """Choose the sequence that a run shows."""
+    async def look(self, run_id: object, sample: object, speed: object = None) -> Reply:
+        """Choose the sequence that a run shows; with a speed, one of the speed test's."""
         run = await self._run(run_id)
-        self.scheduler.look(run, sample)
+        self.scheduler.look(run, sample, speed)
         return {}
 
     @_never_raising

@@ -139,7 +139,8 @@ def _picture(picture: StagePicture, run: Run, measure: Measure) -> dict[str, obj
         known = np.concatenate([known, known[len(picture.context) :]])
     return {
         "sample": picture.sample,
-        "samples": run.view.samples,
+        "samples": picture.samples,
+        "speed": picture.speed,
         "width": frames.shape[2],
         "height": frames.shape[1],
         "context": len(picture.context),

@@ -150,8 +150,8 @@ def _server_functions(pool: Pool, files: Path) -> list[Callable]:
         return await pool.ask("act", action, run, settings, run=run)
 
     async def look(payload: object) -> Reply:
-        run = _get(payload, "run")
-        return await pool.ask("look", run, _get(payload, "sample"), run=run)
+        run, sample, speed = (_get(payload, name) for name in ("run", "sample", "speed"))
+        return await pool.ask("look", run, sample, speed, run=run)
 
     async def study(payload: object) -> Reply:
         run, kind, options = (_get(payload, name) for name in ("run", "kind", "options"))
@@ -226,9 +226,9 @@ def _add_api(pool: Pool, streams: Streams, is_read: Callable[[gr.Request], bool]
         """Check settings; returns reach, cost and link."""
         return await pool.ask("describe", settings, scene)
 
-    async def look(run: str, sample: int) -> dict:
-        """Choose the sample a run shows."""
-        return await pool.ask("look", run, sample, run=run)
+    async def look(run: str, sample: int, speed: int | None = None) -> dict:
+        """Choose the sample a run shows; with a speed, one of the speed test's."""
+        return await pool.ask("look", run, sample, speed, run=run)
 
     async def study(run: str, kind: str, options: dict | None = None) -> dict:
         """Begin a long question about a run's network; snapshots tell what comes of it."""

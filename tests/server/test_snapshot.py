@@ -24,7 +24,9 @@ FIELDS = set(
     "picture resumed settings study".split()
 )
 STAGE = set("error baselines colours low high unit closeUp drawable hasSpeeds".split())
-PICTURE = set("sample samples width height context horizon sprites times scores baselines".split())
+PICTURE = set(
+    "sample samples speed width height context horizon sprites times scores baselines".split()
+)
 SCORES = {"error", "mae", "psnr", "ssim"}
 ERRORS = {
     "squares": {"kind": "mse", "unit": "", "digits": None, "axis": "log"},
