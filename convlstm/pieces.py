@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 Piece = TypeVar("Piece")
+Other = TypeVar("Other")
 Result = TypeVar("Result")
 
 # In this thread and no other; what computes asks it in mid-piece.
@@ -57,6 +58,18 @@ def finish(
             each(next(pieces))
         except StopIteration as end:
             return end.value
+
+
+def mapped(
+    change: Callable[[Piece], Other], pieces: Generator[Piece, None, Result]
+) -> Generator[Other, None, Result]:
+    """Yield what a function makes of everything that a generator yields; return its result."""
+    while True:
+        try:
+            piece = next(pieces)
+        except StopIteration as end:
+            return end.value
+        yield change(piece)
 
 
 class Clock:

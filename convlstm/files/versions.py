@@ -146,11 +146,12 @@ def _upgrade_forecaster(config: TrainConfig, tensors: Tensors, progress: Values)
 
 
 VERSIONS: dict[tuple[str, str], Version] = {
-    (FORMAT, VERSION): Version(lacking={"small_frames": 0.0}),
+    (FORMAT, VERSION): Version(lacking={"small_frames": 0.0, "exact_speed": False}),
     (FORMAT, "1"): Version(
         scene="squares",
         lacking={
             "small_frames": 0.0,
+            "exact_speed": False,
             "architecture": "stack",
             "patch_size": 1,
             "attention": False,

@@ -10,6 +10,14 @@ from convlstm.networks.stack import Stack
 _ARCHITECTURES: dict[Architecture, type[Network]] = {"stack": Stack, "multiscale": MultiScale}
 
 
+def copy_network(network: Network) -> Network:
+    """Return a network of the same weights, where it is, that no training changes."""
+    device = next(network.parameters()).device
+    copied = build_network(network.config, network.frames, device=device)
+    copied.load_state_dict(network.state_dict())
+    return copied.eval()
+
+
 def build_network(
     config: NetworkConfig,
     frames: FrameFormat,

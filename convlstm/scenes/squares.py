@@ -11,7 +11,7 @@ import torch
 from convlstm.checks import SettingError
 from convlstm.networks.config import FrameFormat
 from convlstm.scenes.scene import Clip, Look, Scene, Split
-from convlstm.settings import Choice, Integer, Number, setting
+from convlstm.settings import Choice, Flag, Integer, Number, setting
 
 Directions = Literal["down-right", "all"]
 Walls = Literal["wrap", "bounce"]
@@ -40,8 +40,9 @@ class Squares(Scene):
 
     speed: int = setting(
         2,
-        Integer(1, 8, "px/frame"),
-        "largest speed on each axis in px/frame; each square draws from 1 up to it",
+        Integer(0, 8, "px/frame"),
+        "largest speed on each axis in px/frame; each square draws from 1 up to it, or stands "
+        "still at 0",
         first=True,
     )
     walls: Walls = setting(
@@ -61,6 +62,9 @@ class Squares(Scene):
         "down-right",
         Choice(get_args(Directions)),
         "down-right as in the article, or all, for both signs on each axis",
+    )
+    exact_speed: bool = setting(
+        False, Flag(), "whether every square moves at exactly the speed, instead of 1 up to it"
     )
     noise: float = setting(
         0.0,
@@ -115,7 +119,10 @@ class Squares(Scene):
         shape = (batch_size, self.num_squares, 1, 2)
         room = self.canvas - self.square_size
         start = torch.randint(room - 1, shape, generator=generator, device=device)
-        velocity = torch.randint(1, self.speed + 1, shape, generator=generator, device=device)
+        if self.exact_speed or self.speed == 0:
+            velocity = torch.full(shape, self.speed, device=device)
+        else:
+            velocity = torch.randint(1, self.speed + 1, shape, generator=generator, device=device)
         if self.directions == "all":
             velocity *= 2 * torch.randint(2, shape, generator=generator, device=device) - 1
         time = torch.arange(num_frames, device=device)[:, None]  # (T, 1)

@@ -75,7 +75,7 @@ class Insides:
         first, horizon = 1 - view.context_frames, view.horizon
         moment = check_integer("moment", asked.get("moment", 0), first, horizon)
 
-        shown = run.sample if run.drawing is None else run.drawing
+        shown = run.shown
         clip = view.clip(shown)
         plain = self._inside(run, shown, clip, None)
         changed = plain
@@ -151,7 +151,7 @@ class Insides:
         kept = self._kept.get(key)
         now = time.monotonic()
         is_new = kept and kept.step == trainer.step
-        if kept is None or not (is_new or (run.wants_work and now < kept.until)):
+        if kept is None or not (is_new or (run.wants_training and now < kept.until)):
             context = clip.split(view.context_frames)[0].to(trainer.device)
             interventions = experiment[1] if experiment else ()
             inside = look_inside(trainer.judged.eval(), context, view.horizon, interventions)

@@ -38,7 +38,7 @@ class Keeper:
         if noted and abs(note.seen_at - noted.seen_at) < _LOOK_SECONDS:
             note = replace(note, seen_at=noted.seen_at)
         is_new = before[0] is not trainer
-        waits = not (is_new or at_once) and run.wants_work and now < self._due[run.id]
+        waits = not (is_new or at_once) and run.wants_training and now < self._due[run.id]
         if not waits:
             self._looked[run.id] = looks
         if learnt == before or waits:

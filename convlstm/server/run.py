@@ -8,8 +8,10 @@ from typing import Literal
 from convlstm.files.checkpoint import checkpoint_bytes, network_bytes
 from convlstm.pieces import Cancelled, cancellable
 from convlstm.scenes.drawing import Drawing
+from convlstm.server.credit import Credit
 from convlstm.server.loan import Loan
-from convlstm.server.view import StagePicture, View
+from convlstm.server.study import Study
+from convlstm.server.view import Shown, SpeedSample, StagePicture, View
 from convlstm.settings import configure
 from convlstm.training.config import TrainConfig
 from convlstm.training.costs import estimate
@@ -49,6 +51,7 @@ class Run:
         place: place in line while waiting, from 1.
         sample: which of the view's sequences is shown, from 0.
         drawing: a viewer's own digit, shown instead of a sample, or None.
+        speed_sample: a sequence of the speed test, likewise.
         resumed: steps at which it went on after a worker had died.
         snapshot: what its viewers are told, as of some version; or None before the first.
         picture: the latest picture, or None before the first.
@@ -59,6 +62,7 @@ class Run:
         watched_at: when somebody last wanted to know of it.
         looked_at: when somebody last looked at its pictures.
         loan: of another process that computes it meanwhile; None while it is computed here.
+        study: the newest long question about its network, or None.
     """
 
     def __init__(
@@ -67,9 +71,11 @@ class Run:
         self.id = run_id or secrets.token_urlsafe(16)
         self.sample = 0
         self.drawing: Drawing | None = None
+        self.speed_sample: SpeedSample | None = None
         self.version = 0
         self.watched_at = self.looked_at = time.monotonic()
         self.loan: Loan | None = None
+        self.study: Study | None = None
         self.replace_trainer(trainer, shipped=shipped)
         self.chosen = not shipped
 
@@ -88,7 +94,10 @@ class Run:
         self.steps_done = trainer.step - trainer.evaluation_is_due
         self.steps_wanted = 0  # by Step: train until so many more records have come
         self.step_seconds: float | None = None
-        self._seconds, self._credit = trainer.seconds, 0.0
+        self._seconds = trainer.seconds
+        self._trains, self._studies = Credit(), Credit()
+        self.stop_study()
+        self.study = None  # of a network that is gone
         self.picture: StagePicture | None = None
         self._pictured: tuple[object, ...] = ()
         self._pictured_at = self.told_at = -math.inf
@@ -109,14 +118,29 @@ class Run:
         return configure(self._changes, self.config) if self._changes else self.config
 
     @property
+    def shown(self) -> Shown:
+        """What its viewers look at."""
+        return self.drawing or self.speed_sample or self.sample
+
+    @property
     def is_over(self) -> bool:
         """Whether to train here means to begin anew."""
         return self.shipped or self.state in OVER
 
     @property
-    def wants_work(self) -> bool:
+    def wants_training(self) -> bool:
         """Whether the compute thread has something to train here."""
         return self.loan is None and (self.state == "training" or self.steps_wanted > 0)
+
+    @property
+    def is_studied(self) -> bool:
+        """Whether a question about its network is being answered."""
+        return self.study is not None and self.study.is_running
+
+    @property
+    def wants_work(self) -> bool:
+        """Whether the compute thread has something to compute here."""
+        return self.wants_training or self.is_studied
 
     @property
     def is_wanted_back(self) -> bool:
@@ -149,17 +173,41 @@ class Run:
         self.version += 1
 
     def take_turn(self, seconds: float) -> None:
-        """Train for so many seconds; what the last piece takes longer is missing later."""
-        self._credit = min(seconds, self._credit + seconds)
-        if self._credit > 0:
-            started = time.perf_counter()
-            self.advance(self._credit)
-            self._credit -= time.perf_counter() - started
+        """Compute for so many seconds, half of them for a study where there are both."""
+        trains, studies = self.wants_training, self.is_studied
+        share = seconds / (trains + studies or 1)
+        if trains:
+            self._trains.spend(share, self.advance)
+        if studies:
+            self._studies.spend(share, self.advance_study)
+
+    def ask(self, kind: str, options: object) -> None:
+        """Begin a study; one that is under way ends.
+
+        Raises:
+            SettingError: an option is refused; nothing changed.
+        """
+        study = Study(kind, self.trainer, options)
+        self.stop_study()
+        self.study = study
+        self.version += 1
+
+    def advance_study(self, seconds: float) -> None:
+        """Go on with the study for about so many seconds."""
+        if self.is_studied:
+            self.study.advance(seconds)
+            self.version += 1
+
+    def stop_study(self) -> None:
+        """End the study, if one is under way."""
+        if self.is_studied:
+            self.study.stop()
+            self.version += 1
 
     def advance(self, seconds: float) -> None:
         """Train for about so many seconds; the last piece is finished."""
         started = time.perf_counter()
-        while self.wants_work and time.perf_counter() - started < seconds:
+        while self.wants_training and time.perf_counter() - started < seconds:
             try:
                 with cancellable(lambda: self.state != "stopped"):
                     record = next(self._pieces, None)
@@ -207,7 +255,7 @@ class Run:
         self._changes |= settings
         if self.loan:  # whatever comes back would know nothing of it
             return
-        if self._is_between or not self.wants_work:
+        if self._is_between or not self.wants_training:
             if not self._is_between:
                 self.interrupt()
             self._change_now()
@@ -225,16 +273,16 @@ class Run:
 
     def picture_is_due(self, now: float) -> bool:
         """Whether somebody looks and would see something new."""
-        if now - self.looked_at > WATCHED_SECONDS or self._pictured == self._shown():
+        if now - self.looked_at > WATCHED_SECONDS or self._pictured == self._pictures():
             return False
-        if self.loan and self.drawing is None:  # whoever computes it draws it, too
+        if self.loan and isinstance(self.shown, int):  # whoever computes it draws it, too
             return False
-        waits = self.wants_work and self._pictured[:-1] == self._shown()[:-1]
+        waits = self.wants_training and self._pictured[:-1] == self._pictures()[:-1]
         return not waits or now - self._pictured_at >= self._picture_pause
 
     def draw_picture(self) -> None:
         """Predict the sequence that viewers look at; left if the run's state changes meanwhile."""
-        started, shown, state = time.monotonic(), self._shown(), self.state
+        started, shown, state = time.monotonic(), self._pictures(), self.state
         try:
             with cancellable(lambda: self.state == state):
                 self.picture = self.view.draw(self.trainer, shown[1])
@@ -245,7 +293,6 @@ class Run:
         self._picture_pause = max(_PICTURE_SECONDS, _PICTURE_SHARE * taken)
         self.version += 1
 
-    def _shown(self) -> tuple[object, ...]:
+    def _pictures(self) -> tuple[object, ...]:
         """What the picture depends on; the step comes last."""
-        shown = self.sample if self.drawing is None else self.drawing
-        return self.config.scene, shown, self.trainer.step
+        return self.config.scene, self.shown, self.trainer.step

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 
 import torch
 
-from convlstm.checks import SettingError, check_integer
+from convlstm.checks import SettingError, check_choice, check_integer
 from convlstm.devices import Threads, resolve_precision
 from convlstm.pieces import cancellable
 from convlstm.scenes.drawing import make_drawing
@@ -24,6 +24,7 @@ from convlstm.server.run import ACTIVE, WATCHED_SECONDS, Run
 from convlstm.server.runs import Runs
 from convlstm.server.shelf import Shelf
 from convlstm.server.snapshot import Viewer
+from convlstm.server.study import STUDIES
 from convlstm.settings import configure, differences
 from convlstm.training.config import CHANGEABLE, TrainConfig
 from convlstm.training.costs import Cost, estimate, step_seconds
@@ -211,6 +212,7 @@ class Scheduler:
 
         def end() -> None:
             with self._wake:
+                run.stop_study()
                 if run.state in ACTIVE or run.state == "paused":
                     self._leave_line(run)
                     run.state, run.reason, run.steps_wanted = "stopped", reason, 0
@@ -223,15 +225,49 @@ class Scheduler:
         end()  # at once, and once more behind a `train` that is still to be done
         return self.call(job)
 
-    def look(self, run: Run, sample: object) -> None:
-        """Choose the sequence that a run's viewers see.
+    def study(self, run: Run, kind: object, options: object = None) -> Future:
+        """Begin a long question about a run's network as it is now.
+
+        It is answered in the run's own turns; its future is done when it has begun.
+
+        Args:
+            run: whose network.
+            kind: of `STUDIES`.
+            options: of that kind.
 
         Raises:
-            SettingError: a value is out of range.
+            SettingError: there is no such kind. An option that is refused is the future's.
         """
-        sample = check_integer("sample", sample, 0, run.view.samples - 1)
+        kind = check_choice("kind", kind, STUDIES)
+        return self.call(lambda: run.ask(kind, options))
+
+    def stop_study(self, run: Run) -> Future:
+        """End a run's study, in mid-piece if need be; the run itself goes on."""
+
+        def job() -> None:
+            with self._wake:
+                run.stop_study()
+
+        job()  # at once, and once more behind a `study` that is still to be begun
+        return self.call(job)
+
+    def look(self, run: Run, sample: object, speed: object = None) -> None:
+        """Choose the sequence that a run's viewers see.
+
+        Args:
+            run: whose viewers.
+            sample: which of the view's, or of the speed test's, from 0.
+            speed: of those, px a frame; None for the view's.
+
+        Raises:
+            SettingError: a value is out of range, or nothing in the scene has a speed.
+        """
+        if speed is None:
+            sample, tested = check_integer("sample", sample, 0, run.view.samples - 1), None
+        else:
+            sample, tested = run.sample, run.view.speed_sample(speed, sample)
         with self._wake:
-            run.sample, run.drawing = sample, None
+            run.sample, run.speed_sample, run.drawing = sample, tested, None
             run.watched_at = run.looked_at = time.monotonic()
             self._call_thread()
 
@@ -331,8 +367,10 @@ class Scheduler:
             for run in working:
                 self._tell(run)  # before its first piece, which may take a while
                 self._computes(run.id)
+                trains = run.wants_training
                 self._guard(run, lambda run=run: run.take_turn(_SLICE_SECONDS))
-                self._learn_speed(run)
+                if trains:
+                    self._learn_speed(run)
                 self._do_jobs()
                 self._show(run)
                 if self._closing:
@@ -412,7 +450,7 @@ class Scheduler:
                 viewer = self._viewers[run.id] = Viewer(run)
             snapshot = viewer.snapshot(self.working_runs())
             if run.loan:
-                snapshot = run.loan.told(snapshot, keeps_picture=run.drawing is not None)
+                snapshot = run.loan.told(snapshot, keeps_picture=not isinstance(run.shown, int))
             run.snapshot = version, snapshot
 
         self._guard(run, tell)
@@ -438,7 +476,9 @@ class Scheduler:
             run.call_in(self.limits.lent_seconds)
             if run.state in ACTIVE and now - run.watched_at > self.limits.unwatched_seconds:
                 self.stop(run, "unwatched")
-            elif run.wants_work and run.trainer.seconds > self.limits.budget_seconds:
+            elif run.is_studied and now - run.watched_at > self.limits.unwatched_seconds:
+                self.stop_study(run)
+            elif run.wants_training and run.trainer.seconds > self.limits.budget_seconds:
                 self.stop(run, "budget")
         for run in self._runs.forget_old():
             self._leave_line(run)

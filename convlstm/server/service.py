@@ -152,10 +152,29 @@ class Service:
         return {"state": run.state}
 
     @_never_raising
-    async def look(self, run_id: object, sample: object) -> Reply:
-        """Choose the sequence that a run shows."""
+    async def look(self, run_id: object, sample: object, speed: object = None) -> Reply:
+        """Choose the sequence that a run shows; with a speed, one of the speed test's."""
         run = await self._run(run_id)
-        self.scheduler.look(run, sample)
+        self.scheduler.look(run, sample, speed)
+        return {}
+
+    @_never_raising
+    async def study(self, run_id: object, kind: object, options: object = None) -> Reply:
+        """Begin a long question about a run's network; snapshots tell what comes of it.
+
+        Args:
+            run_id: which run.
+            kind: of `study.STUDIES`.
+            options: of that kind, or None.
+        """
+        run = await self._run(run_id)
+        await _done(self.scheduler.study(run, kind, options))
+        return {}
+
+    @_never_raising
+    async def stop_study(self, run_id: object) -> Reply:
+        """End a run's study; the run itself goes on."""
+        await _done(self.scheduler.stop_study(await self._run(run_id)))
         return {}
 
     @_never_raising

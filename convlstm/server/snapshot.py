@@ -20,6 +20,7 @@ from convlstm.training.costs import steps_left
 from convlstm.training.metrics import Evaluation, Scores
 from convlstm.training.presets import default_config
 from convlstm.training.records import StepRecord
+from convlstm.training.speed_test import has_speeds
 from convlstm.training.trainer import Trainer
 
 _CURVE_POINTS = 500  # of the training curve at the end of a run; a screen shows no more
@@ -80,6 +81,7 @@ class Viewer:
                 "marks": [[c.step, c.name, c.old, c.new] for c in trainer.changes],
             },
             "scores": self._evaluation and _scores(self._evaluation, measure),
+            "study": run.study and run.study.told(),
             "picture": self._picture_of(run, measure),
         }
 
@@ -116,6 +118,7 @@ def _stage(trainer: Trainer) -> dict[str, object]:
         "unit": look["unit"],
         "closeUp": look["close_up"],
         "drawable": look["drawable"],
+        "hasSpeeds": has_speeds(scene),
     }
 
 
@@ -136,7 +139,8 @@ def _picture(picture: StagePicture, run: Run, measure: Measure) -> dict[str, obj
         known = np.concatenate([known, known[len(picture.context) :]])
     return {
         "sample": picture.sample,
-        "samples": run.view.samples,
+        "samples": picture.samples,
+        "speed": picture.speed,
         "width": frames.shape[2],
         "height": frames.shape[1],
         "context": len(picture.context),

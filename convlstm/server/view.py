@@ -1,11 +1,29 @@
-"""What a run's viewers look at: one of the scene's sequences, or a drawing of their own."""
+"""What a run's viewers look at: a sequence of the scene, one of a speed test, or a drawing."""
 
 from dataclasses import dataclass
 
+from convlstm.checks import check_integer
 from convlstm.scenes.drawing import Drawing
 from convlstm.scenes.scene import Clip
 from convlstm.training.picture import BaselineScores, Picture, baseline_scores, make_picture
+from convlstm.training.speed_test import SEQUENCES, SPEEDS, at_speed, speed_sequences
 from convlstm.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class SpeedSample:
+    """One of the sequences that a network is tested with at a speed.
+
+    Attributes:
+        speed: of all that moves, px a frame.
+        sample: which of them, from 0.
+    """
+
+    speed: int
+    sample: int
+
+
+Shown = int | Drawing | SpeedSample
 
 
 @dataclass(frozen=True)
@@ -14,9 +32,13 @@ class StagePicture(Picture):
 
     Attributes:
         sample: which of the view's, from 0; None for a drawing.
+        samples: how many there are of its kind.
+        speed: of a speed test, px a frame; None for any other.
     """
 
     sample: int | None
+    samples: int
+    speed: int | None
 
 
 class View:
@@ -39,27 +61,54 @@ class View:
         self._scene = config.scene
         self._newest: tuple[object, Clip, BaselineScores] | None = None
 
-    def draw(self, trainer: Trainer, shown: int | Drawing) -> StagePicture:
+    def draw(self, trainer: Trainer, shown: Shown) -> StagePicture:
         """Predict a sequence, or how a drawing moves on, with the network as it is now."""
         if self._newest is None or self._newest[0] != shown:
             clip = self.clip(shown)
             self._newest = shown, clip, baseline_scores(self._scene, clip, self.context_frames)
         _, clip, baselines = self._newest
-        is_drawing = isinstance(shown, Drawing)
         frames = self.context_frames + self.horizon
+        is_sample = isinstance(shown, int)
         picture = make_picture(
-            "drawing" if is_drawing else f"sample {shown + 1}",
+            name_of(shown),
             self._scene,
             clip,
             self.context_frames,
             lambda context, horizon: trainer.predict(context.to(trainer.device), horizon),
-            times=None if is_drawing else self._scene.times(shown, self.context_frames, frames),
+            times=self._scene.times(shown, self.context_frames, frames) if is_sample else None,
             baselines=baselines,
         )
-        return StagePicture(**vars(picture), sample=None if is_drawing else shown)
+        sample, speed = shown if is_sample else None, None
+        if isinstance(shown, SpeedSample):
+            sample, speed = shown.sample, shown.speed
+        samples = self.samples if speed is None else SEQUENCES
+        return StagePicture(**vars(picture), sample=sample, samples=samples, speed=speed)
 
-    def clip(self, shown: int | Drawing) -> Clip:
+    def speed_sample(self, speed: object, sample: object) -> SpeedSample:
+        """Return one of the speed test's sequences, of values that may be anything.
+
+        Raises:
+            SettingError: a value is out of range, or nothing in the scene has a speed.
+        """
+        speed = check_integer("speed", speed, SPEEDS[0], SPEEDS[-1])
+        at_speed(self._scene, speed)
+        return SpeedSample(speed, check_integer("sample", sample, 0, SEQUENCES - 1))
+
+    def clip(self, shown: Shown) -> Clip:
         """Return a sequence: what was seen, and as much as is predicted."""
         if isinstance(shown, Drawing):
             return self._scene.drawn(shown, self.context_frames + self.horizon)
-        return self._scene.shown(shown, self.context_frames, self.horizon)
+        seen, horizon = self.context_frames, self.horizon
+        if isinstance(shown, SpeedSample):
+            clip = speed_sequences(self._scene, shown.speed, seen, horizon, SEQUENCES)
+            return clip.part(slice(shown.sample, shown.sample + 1))
+        return self._scene.shown(shown, seen, horizon)
+
+
+def name_of(shown: Shown) -> str:
+    """Return what a sequence is called in files."""
+    if isinstance(shown, Drawing):
+        return "drawing"
+    if isinstance(shown, SpeedSample):
+        return f"speed {shown.speed}, sample {shown.sample + 1}"
+    return f"sample {shown + 1}"

@@ -150,8 +150,16 @@ def _server_functions(pool: Pool, files: Path) -> list[Callable]:
         return await pool.ask("act", action, run, settings, run=run)
 
     async def look(payload: object) -> Reply:
+        run, sample, speed = (_get(payload, name) for name in ("run", "sample", "speed"))
+        return await pool.ask("look", run, sample, speed, run=run)
+
+    async def study(payload: object) -> Reply:
+        run, kind, options = (_get(payload, name) for name in ("run", "kind", "options"))
+        return await pool.ask("study", run, kind, options, run=run)
+
+    async def stop_study(payload: object) -> Reply:
         run = _get(payload, "run")
-        return await pool.ask("look", run, _get(payload, "sample"), run=run)
+        return await pool.ask("stop_study", run, run=run)
 
     async def look_inside(payload: object) -> Reply:
         run = _get(payload, "run")
@@ -184,6 +192,8 @@ def _server_functions(pool: Pool, files: Path) -> list[Callable]:
         act,
         look,
         look_inside,
+        study,
+        stop_study,
         draw,
         open_checkpoint,
         download,
@@ -221,9 +231,17 @@ def _add_api(pool: Pool, streams: Streams, is_read: Callable[[gr.Request], bool]
         """Check settings; returns reach, cost and link."""
         return await pool.ask("describe", settings, scene)
 
-    async def look(run: str, sample: int) -> dict:
-        """Choose the sample a run shows."""
-        return await pool.ask("look", run, sample, run=run)
+    async def look(run: str, sample: int, speed: int | None = None) -> dict:
+        """Choose the sample a run shows; with a speed, one of the speed test's."""
+        return await pool.ask("look", run, sample, speed, run=run)
+
+    async def study(run: str, kind: str, options: dict | None = None) -> dict:
+        """Begin a long question about a run's network; snapshots tell what comes of it."""
+        return await pool.ask("study", run, kind, options, run=run)
+
+    async def stop_study(run: str) -> dict:
+        """End that question; the run goes on."""
+        return await pool.ask("stop_study", run, run=run)
 
     async def look_inside(run: str, asked: dict) -> dict:
         """Show what a run's cells do: maps, a pixel, an experiment."""
@@ -238,7 +256,7 @@ def _add_api(pool: Pool, streams: Streams, is_read: Callable[[gr.Request], bool]
         """Show how a run's network continues a digit of 56 x 56 grey values."""
         return await pool.ask("draw", run, drawing, angle, run=run)
 
-    for function in (open_run, act, describe, look, look_inside, draw):
+    for function in (open_run, act, describe, look, look_inside, study, stop_study, draw):
         gr.api(function, api_name=function.__name__, queue=False)
     gr.api(watch, api_name="watch", concurrency_limit=None)
 

@@ -21,10 +21,12 @@ from tests.server.helpers import SCENES, TINY, is_finished, seen_until
 FIELDS = set(
     "run scene state reason place shipped step steps epoch epochs horizon horizonEnd stepMs "
     "left seconds device precision parameters sequences hasScript stage curve scores "
-    "picture resumed settings".split()
+    "picture resumed settings study".split()
 )
-STAGE = set("error baselines colours low high unit closeUp drawable".split())
-PICTURE = set("sample samples width height context horizon sprites times scores baselines".split())
+STAGE = set("error baselines colours low high unit closeUp drawable hasSpeeds".split())
+PICTURE = set(
+    "sample samples speed width height context horizon sprites times scores baselines".split()
+)
 SCORES = {"error", "mae", "psnr", "ssim"}
 ERRORS = {
     "squares": {"kind": "mse", "unit": "", "digits": None, "axis": "log"},

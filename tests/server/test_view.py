@@ -7,6 +7,7 @@ import torch
 from convlstm.checks import SettingError
 from convlstm.server.run import Run
 from convlstm.training.metrics import Scores, frame_scores
+from convlstm.training.speed_test import SEQUENCES, speed_sequences
 from convlstm.training.trainer import Trainer
 from tests.server.helpers import (
     DEADLINE,
@@ -174,3 +175,50 @@ def test_nothing_is_drawn_that_nobody_looks_at(serve):
     assert run.picture is None and scheduler.watched() == [run]
     scheduler.watch(run)
     wait_until(lambda: run.picture)
+
+
+@pytest.mark.parametrize("scene", ["squares", "digits"])
+def test_a_sequence_of_the_speed_test_can_be_looked_at(serve, scene):
+    scheduler = serve()
+    config = small_of(scene)
+    run = opened(scheduler, config)
+    scheduler.look(run, 2)
+    for speed, sample in ((0, 0), (5, 7)):
+        scheduler.look(run, sample, speed)
+        wait_until(lambda speed=speed: run.picture and run.picture.speed == speed)
+        picture = run.picture
+        assert (picture.sample, picture.samples) == (sample, SEQUENCES)
+        seen, ahead = config.context_frames, len(picture.truth)
+        clip = speed_sequences(config.scene, speed, seen, ahead, SEQUENCES)
+        expected = clip.clean[sample, :, 0].numpy()
+        assert np.array_equal(np.concatenate([picture.context, picture.truth]), expected)
+    assert run.sample == 2  # to which one comes back
+    scheduler.look(run, 3)
+    wait_until(lambda: run.picture.speed is None)
+    assert (run.picture.sample, run.picture.samples) == (3, run.view.samples)
+
+
+@pytest.mark.parametrize("value", [-1, 9, 1.5, "2", True, [], float("nan")])
+def test_a_speed_or_a_sequence_that_is_not_tested_is_refused(serve, value):
+    scheduler = serve()
+    run = opened(scheduler)
+    with pytest.raises(SettingError, match="^speed is"):
+        scheduler.look(run, 0, value)
+    with pytest.raises(SettingError, match="^sample is"):
+        scheduler.look(run, value, 3)
+    storm = opened(scheduler, small_of("storm"))
+    with pytest.raises(SettingError, match="speed"):
+        scheduler.look(storm, 0, 3)
+    assert run.shown == storm.shown == 0
+
+
+def test_a_drawing_comes_before_a_speed_and_a_look_before_both(serve):
+    scheduler = serve()
+    run = opened(scheduler, small_of("digits"))
+    scheduler.look(run, 1, 4)
+    scheduler.draw(run, [255] * 3136, 0)
+    wait_until(lambda: run.picture and run.picture.name == "drawing")
+    assert run.picture.speed is None
+    scheduler.look(run, 1, 4)
+    wait_until(lambda: run.picture.speed == 4)
+    assert run.picture.name == "speed 4, sample 2"

@@ -63,6 +63,7 @@ def make_picture(context: int = 3, horizon: int = 2, width: int = 6, height: int
     return {
         "sample": 0,
         "samples": 8,
+        "speed": None,
         "width": width,
         "height": height,
         "context": context,

@@ -96,6 +96,9 @@ ENGLISH: dict[str, str] = {
     "help canvas": "Side of the frame; twice the side is four times the work.",
     "name directions": "Directions",
     "help directions": "Squares move down and to the right only, as in the article, or every way.",
+    "name exact_speed": "Exact speed",
+    "help exact_speed": "Every square moves at exactly this speed, instead of 1 px a frame up to "
+    "it.",
     "name noise": "Noise",
     "help noise": "Noise on the frames that the network sees; the truth stays clean.",
     "name small_frames": "Small frames first",
