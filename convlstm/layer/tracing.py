@@ -4,6 +4,7 @@ Axes: T frames read, B batch, C the cell's hidden channels, H height (px), W wid
 """
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar, get_args
@@ -168,27 +169,19 @@ class CellTrace:
             for n, gate in enumerate(GATES)
         }
 
-    def read(self, x: Tensor, state: State | None, after: State) -> State | None:
-        """Take in a frame that the cell has read.
-
-        Args:
-            x: the frame, (B, in, H, W).
-            state: before it.
-            after: what the cell made of it.
-
-        Returns:
-            What is to take the place of `after`, or None.
-        """
-        leave_if_unwanted()
-        time, changed = len(self.x), None
-        if self.interventions:
-            given = in_one_type(x, state, self.weights)
-            changed = step(*given, lambda part, values: self._changed(part, values, time))
+    def keep(self, x: Tensor, state: State | None, after: State) -> None:
+        """Take in a frame that the cell has read, and the states before and after it."""
         if not self.states:
             self.states.append(state)
         self.x.append(x)
-        self.states.append(changed or after)
-        return changed
+        self.states.append(after)
+
+    def changed(self, x: Tensor, state: State | None, time: int) -> State | None:
+        """Return the state after a frame with the interventions; None where there are none."""
+        if not self.interventions:
+            return None
+        given = in_one_type(x, state, self.weights)
+        return step(*given, lambda part, values: self._changed(part, values, time))
 
     def _changed(self, part: Part, values: Tensor, time: int) -> Tensor:
         for n, each in enumerate(self.interventions):
@@ -208,7 +201,11 @@ class CellTrace:
 
 
 def trace(
-    module: nn.Module, run: Callable[[], Output], interventions: Sequence[Intervention] = ()
+    module: nn.Module,
+    run: Callable[[], Output],
+    interventions: Sequence[Intervention] = (),
+    *,
+    keep: bool = True,
 ) -> tuple[Output, list[CellTrace]]:
     """Watch, and change, what the cells of a module compute.
 
@@ -216,6 +213,8 @@ def trace(
         module: what holds the cells: a `ConvLSTM`, a network of this package, a model of your own.
         run: calls the module once, as it pleases; no gradients are kept.
         interventions: what is changed meanwhile; of the same part, in this order.
+        keep: whether frames and states are kept; without them a trace has nothing to show, and
+            takes no memory.
 
     Returns:
         What `run` returns, and a trace of each cell, in the order of `module.modules()`. A cell
@@ -243,14 +242,21 @@ def trace(
         traces[each.cell].interventions.append(each)
     with torch.no_grad(), contextlib.ExitStack() as hooks:
         for cell, traced in zip(cells.values(), traces, strict=True):
-            hooks.enter_context(_watched(cell, traced))
+            hooks.enter_context(_watched(cell, traced, keep))
         return run(), traces
 
 
 @contextlib.contextmanager
-def _watched(cell: ConvLSTMCell, traced: CellTrace) -> Iterator[None]:
+def _watched(cell: ConvLSTMCell, traced: CellTrace, keep: bool) -> Iterator[None]:
+    times = itertools.count()
+
     def read(cell: nn.Module, given: tuple, after: State) -> State | None:
-        return traced.read(given[0], given[1] if len(given) > 1 else None, after)
+        leave_if_unwanted()
+        x, state = given[0], given[1] if len(given) > 1 else None
+        changed = traced.changed(x, state, next(times))
+        if keep:
+            traced.keep(x, state, changed or after)
+        return changed
 
     hook = cell.register_forward_hook(read)
     try:

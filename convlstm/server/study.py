@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from typing import Literal
 
 from convlstm.pieces import Cancelled, cancellable
+from convlstm.server.knock_out_study import knock_out_study
 from convlstm.server.speed_study import speed_study
 from convlstm.training.trainer import Trainer
 
@@ -22,7 +23,10 @@ Answer = Generator[float, None, dict[str, object]]
 
 # By name, functions that check their options as they are called (and raise a `SettingError`), and
 # take a copy of the weights, so that training meanwhile does not mix.
-STUDIES: dict[str, Callable[[Trainer, object], Answer]] = {"speed": speed_study}
+STUDIES: dict[str, Callable[[Trainer, object], Answer]] = {
+    "speed": speed_study,
+    "knock-out": knock_out_study,
+}
 
 
 class Study:

@@ -134,3 +134,14 @@ def test_maps_live_while_it_trains(open_page):
     wait_for_another_map(page, "h 0", map_of(page, "h 0"))
     press(page, "stop")
     wait_for_state(page, "stopped")
+
+
+def test_every_channel_is_silenced_at_one_button(open_page):
+    page = open_page()
+    look_inside(page)
+    press(page, "rank")
+    expect(page.locator(".ranked li")).to_have_count(17)  # 16 channels, and all together
+    expect(page.locator(".ranked .whole")).to_contain_text("all channels")
+    errors = [numbers(line)[-1] for line in page.locator(".ranked li").all_inner_texts()]
+    assert errors[1] > errors[0] and errors[1:] == sorted(errors[1:], reverse=True)
+    shoot(page, "inside-ranked", full_page=True)

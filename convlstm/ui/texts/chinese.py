@@ -395,6 +395,18 @@ CHINESE: dict[str, str] = {
     "transplant neither": "结果：两者都不是；外来的记忆弄糟了预测。",
     "transplant errors": "与自己的下一帧相比误差为 {own}，与另一段的下一帧相比为 {other}；完全没"
     "有记忆时为 {nothing}。",
+    "rank title": "哪些通道重要？",
+    "rank hint": "依次让每个通道静默（记忆和输出都为 0），再求没有它时的验证误差。有些通道几乎不"
+    "被需要。",
+    "rank go": "逐个静默",
+    "rank stop": "停止",
+    "rank running": "已完成 {share}",
+    "rank done": "没有各通道时的误差，取自 {n} 个验证序列；显示 {shown}/{of}。",
+    "rank done before": "没有各通道时的误差，取自 {n} 个验证序列；显示 {shown}/{of}。此后网络又学"
+    "了一些。",
+    "rank stopped": "已停止。",
+    "rank failed": "服务器出错，请再试一次。",
+    "rank whole": "全部通道",
     "compared title": "各预测步的误差",
     "compared label": "各预测步的误差：改动前与改动后",
     "compared truth": "真实",

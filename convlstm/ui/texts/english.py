@@ -424,6 +424,18 @@ ENGLISH: dict[str, str] = {
     "transplant neither": "Found: it follows neither; the foreign memory spoils its prediction.",
     "transplant errors": "Its error against its own next frame is {own}, against the other's "
     "{other}; with no memory at all {nothing}.",
+    "rank title": "Which channels matter?",
+    "rank hint": "Each channel is silenced in turn, its memory and its output, and the validation "
+    "error is taken without it. Some are hardly missed.",
+    "rank go": "Silence each channel",
+    "rank stop": "Stop",
+    "rank running": "{share} done",
+    "rank done": "Error without each channel, of {n} validation sequences; {shown} of {of}.",
+    "rank done before": "Error without each channel, of {n} validation sequences; {shown} of {of}. "
+    "The network has learnt on since.",
+    "rank stopped": "Stopped.",
+    "rank failed": "Something went wrong on the server. Try again.",
+    "rank whole": "all channels",
     "compared title": "Error by lead time",
     "compared label": "chart of the error by lead time, without and with the change",
     "compared truth": "Truth",

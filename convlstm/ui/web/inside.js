@@ -8,6 +8,7 @@ import { showNotice } from "./notices.js";
 import { moment } from "./numbers.js";
 import { showPixel } from "./pixel.js";
 import { momentShown } from "./player.js";
+import { showRanked } from "./ranked.js";
 import { askRun } from "./runs.js";
 import { here } from "./scenes.js";
 import { text } from "./words.js";
@@ -26,7 +27,11 @@ export function useInside() {
     pixel = chosen;
     refresh();
   });
-  hear("snapshot", (of) => of === here && answer?.step !== here.snapshot.step && refreshSoon());
+  hear("snapshot", (of) => {
+    if (!open || of !== here || !answer) return;
+    showRanked(here.snapshot, answer.cells);
+    if (answer.step !== here.snapshot.step) refreshSoon();
+  });
 }
 
 export function openInside() {
@@ -104,6 +109,7 @@ export async function showInside() {
   showField(answer.pixel && answer, here.frames.picture);
   setText($(".inside-field"), answer.pixel && answer.reach !== null ? text("field words", { radius: answer.reach, hop: answer.hop }) : "");
   showReach();
+  showRanked(here.snapshot, cells);
   await showCompared(answer);
 }
 

@@ -10,6 +10,7 @@ import { recall, remember } from "./memory.js";
 import { showNotice } from "./notices.js";
 import { clearPad, preparePad, sendDrawing, showAngle } from "./pad.js";
 import { goToMoment, toggleCloseUp, togglePlaying } from "./player.js";
+import { rankChannels } from "./ranked.js";
 import { keep, reset, throwAway, turn } from "./reset.js";
 import { act, announceSettings, attach, listenForSilence, receive, turnSample } from "./runs.js";
 import { firstScene, goTo, here, makeScenes, own, scenes } from "./scenes.js";
@@ -46,6 +47,7 @@ const ACTIONS = {
   "try-add": addChange,
   "try-remove": (button) => removeChange(Number(button.dataset.change)),
   transplant,
+  rank: rankChannels,
   copy: copyLink,
   "clear-pad": clearPad,
   "send-drawing": sendDrawing,
