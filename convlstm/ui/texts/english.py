@@ -315,6 +315,15 @@ ENGLISH: dict[str, str] = {
     "sample": "sample {n} of {of}",
     "your drawing": "your drawing",
     "animate": "animate",
+    "dark frame": "all dark, brightest pixel {n}",
+    "square at": "square at {x}, {y}",
+    "patch at": "bright patch at {x}, {y}",
+    "many patches": "bright patches: {n}",
+    "blurred": "blurred, brightest pixel {n}",
+    "lowest at": "lowest {n} at {x}, {y}",
+    "highest at": "highest {n} at {x}, {y}",
+    "no error": "no error",
+    "largest error": "largest error {n}, {side}, at {x}, {y}",
     "help animate": "Play the sequence: what was seen, then truth and prediction",
     "under grey": "too dark",
     "over grey": "too bright",
@@ -328,7 +337,7 @@ ENGLISH: dict[str, str] = {
     "draw title": "Draw a digit",
     "draw hint": "With mouse, finger or keys: the arrows move the pen, space lowers or raises "
     "it. The network sees the first frames and continues them.",
-    "draw pad": "drawing area",
+    "draw pad": "drawing area of 28 by 28 steps",
     "pen up": "pen raised at {x}, {y}",
     "pen down": "pen lowered at {x}, {y}",
     "draw go": "Set it moving",
@@ -523,4 +532,12 @@ ENGLISH: dict[str, str] = {
     "the ConvLSTM of OpenSTL's tables, computed correctly. For a GPU.",
     # The page formats no numbers inside rules, so {low:g} becomes {low}.
     **{f"rule {key}": rule.replace(":g}", "}") for key, rule in RULES.items()},
+    # And it has its own names for settings and their values.
+    "rule mapping": "must be a set of settings",
+    "rule needs multiscale": "works only with the multi-scale architecture",
+    "rule needs next frames": "works only with the stack architecture, which predicts every next "
+    "frame",
+    "rule needs feedback": "works only with the closed-loop rollout",
+    "rule needs layers": "needs two layers or more",
+    "rule sigmoid": "works only with the sigmoid output",
 }
