@@ -278,7 +278,7 @@ ENGLISH: dict[str, str] = {
     "help curve validation": "The error on the validation set: sequences that training never sees.",
     "scores": "Scores",
     "scores validation": "validation set (unseen sequences)",
-    "scores sequence": "this sequence, mean of its predicted frames",
+    "scores sequence": "this sequence, mean of its frames",
     "scores none": "",
     "error mse": "Error (MSE)",
     "error rmse": "Error (RMSE)",
@@ -335,9 +335,9 @@ ENGLISH: dict[str, str] = {
     "lead label": "chart of the score by lead time, beside the baselines",
     "lead axis": "frames ahead (lead time)",
     "draw title": "Draw a digit",
-    "draw hint": "With mouse, finger or keys: the arrows move the pen, space lowers or raises "
-    "it. The network sees the first frames and continues them.",
-    "draw pad": "drawing area of 28 by 28 steps",
+    "draw hint": "With mouse, finger, or arrows and space. The network sees the first frames "
+    "and continues them.",
+    "draw pad": "drawing area of 28 by 28 steps: arrows move the pen, space lowers or raises it",
     "pen up": "pen raised at {x}, {y}",
     "pen down": "pen lowered at {x}, {y}",
     "draw go": "Set it moving",
