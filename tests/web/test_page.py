@@ -365,7 +365,7 @@ def test_pictures_are_described_by_what_they_show(begin):
     predicted = "square at 12, 6, blurred, brightest pixel 43 %, SSIM 0.900"
     assert said("prediction", 0) == f"Prediction, t + 1, {predicted}"
     assert said("prediction", 1) == ("Prediction, t + 2, all dark, brightest pixel 4 %, SSIM 0.900")
-    assert said("error", 1) == ("Error, t + 2, largest error 100 %, too dark, at 10, 4, MSE 0.0010")
+    assert said("error", 1) == ("Error, t + 2, largest error 100 %, too dark, at 10, 4, MSE 0.001")
     view = page.locator(".view.prediction canvas")
     expect(view).to_have_attribute("aria-label", f"Prediction, t + 1, {predicted}")
     expect(page.locator("svg.curve")).to_have_attribute(
