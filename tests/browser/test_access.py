@@ -101,5 +101,6 @@ def test_chosen_and_unchosen_differ_in_forced_colours(open_page, scheme):
     assert options.nth(0).evaluate(looks) != options.nth(1).evaluate(looks)
     scenes = page.locator(".scenes button")
     assert scenes.nth(0).evaluate(looks) != scenes.nth(1).evaluate(looks)
+    assert scenes.nth(0).evaluate(looks) == options.nth(0).evaluate(looks)  # by one mark
     page.click("[data-do=animate]")
     shoot(page, f"forced-colours-{scheme}")
