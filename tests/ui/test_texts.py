@@ -17,14 +17,13 @@ from convlstm.server.run import RunState
 from convlstm.server.share import KINDS
 from convlstm.settings import Settings
 from convlstm.training.config import CHANGEABLE
-from convlstm.training.losses import LOSSES
 from convlstm.training.presets import offered, preset
 from convlstm.ui.texts import TEXTS
 
 WEB = Path(convlstm.__file__).parent / "ui" / "web"
 ENGLISH, CHINESE = TEXTS["en"], TEXTS["zh"]
 # Shown under the names that they have in code.
-SHOWN_AS_THEY_ARE = {*LOSSES, "float32", "bfloat16", "float16"}
+SHOWN_AS_THEY_ARE = {"float32", "bfloat16", "float16"}
 
 
 def places(text: str) -> set[str]:

@@ -1,9 +1,27 @@
 """The whole page in front of a server that only answers: what each part does together."""
 
+import re
+
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.web.conftest import asked, make_picture, make_snapshot, push, scores, start_page
+from tests.web.conftest import (
+    asked,
+    make_picture,
+    make_snapshot,
+    push,
+    scores,
+    sprites,
+    start_page,
+)
+
+VALIDATION = {
+    "model": scores(0.005, 0.6),
+    "baselines": {"copy_last": scores(0.01, 0.5), "black": scores(0.004, 0.7)},
+    "skill": 0.5,
+    "isBlack": False,
+}
 
 
 def wait_asked(page: Page, name: str, times: int = 1) -> dict:
@@ -42,16 +60,36 @@ def test_a_link_goes_to_its_scene_with_its_query(begin):
     }
 
 
-def test_the_status_says_what_the_run_does_and_only_states_are_read_aloud(begin):
+def test_the_status_says_what_the_run_does(begin):
     page = begin(make_snapshot(horizon=1))
     expect(page.locator(".status-text")).to_have_text(
-        "training · epoch 20 of 100 · learning 1 of 2 frames ahead · 60 ms a step · 5 s left · CPU"
+        "training · epoch 20 of 100 · learning 1 of 2 frames ahead (curriculum) · 60 ms a step "
+        "· 5 s left · CPU"
     )
-    expect(page.locator("[aria-live]")).to_have_text("training")
     expect(page.locator(".about")).to_have_text("8,449 parameters · 80 sequences")
     push(page, make_snapshot(state="failed", reason="out of memory"))
     expect(page.locator(".advice")).to_contain_text("out of memory")
     assert page.get_attribute("#gradio", "data-state") == "failed"
+
+
+def test_states_are_read_aloud_at_once_and_how_far_it_is_every_15_s_at_most(blank, begin):
+    blank.clock.install()
+    page, heard = begin(make_snapshot()), blank.locator(".status-heard")
+    expect(heard).to_have_text("training, epoch 20 of 100")
+    blank.clock.fast_forward(14_000)
+    push(page, make_snapshot(epoch=30))
+    expect(page.locator(".status-text")).to_contain_text("epoch 30 of 100")
+    expect(heard).to_have_text("training, epoch 20 of 100")
+    blank.clock.fast_forward(2000)
+    push(page, make_snapshot(epoch=40, scores=VALIDATION))
+    expect(heard).to_have_text("training, epoch 40 of 100, Error (MSE) 0.005, Skill score 50 %")
+    push(page, make_snapshot(state="paused", epoch=41))
+    expect(heard).to_have_text("paused: press Continue or Step, epoch 41 of 100")
+    live = page.locator("[aria-live=polite], [role=status], output:not([aria-live=off])")
+    assert {node.get_attribute("class") for node in live.all()} == {
+        "status-heard visually-hidden",
+        "pen-heard visually-hidden",
+    }
 
 
 def test_the_tiles_show_both_baselines_and_are_green_only_over_the_better_one(begin):
@@ -62,13 +100,7 @@ def test_the_tiles_show_both_baselines_and_are_green_only_over_the_better_one(be
     expect(tile).to_contain_text("repeat last frame")
     expect(tile).to_contain_text("0.700")
     expect(tile).to_have_class("tile good")
-    of_validation = {
-        "model": scores(0.005, 0.6),
-        "baselines": {"copy_last": scores(0.01, 0.5), "black": scores(0.004, 0.7)},
-        "skill": 0.5,
-        "isBlack": False,
-    }
-    push(page, make_snapshot(scores=of_validation))
+    push(page, make_snapshot(scores=VALIDATION))
     expect(page.locator(".scores-subtitle")).to_contain_text("validation set")
     for name in ("error", "ssim", "skill"):
         expect(page.locator(f"[data-tile={name}]")).to_have_class("tile")
@@ -91,7 +123,7 @@ def test_the_stage_shows_seen_where_nothing_was_predicted(begin):
     page.click(".row-frames.prediction figure >> nth=1")
     expect(page.locator(".moment")).to_have_text("t + 2")
     expect(page.locator(".row-frames.truth figure.now")).to_have_attribute("data-lead", "2")
-    assert page.get_attribute("[data-do=scrub]", "aria-valuetext") == "t + 2"
+    assert page.get_attribute("[data-do=scrub]", "aria-valuetext") == "frames ahead: 2"
     assert "SSIM 0.900" in page.get_attribute(".view.prediction canvas", "aria-label")
 
 
@@ -272,6 +304,106 @@ def test_a_drawing_is_sent_as_grey_values_and_an_empty_pad_asks_for_one(begin):
     page.click("[data-do=clear-pad]")
     page.click("[data-do=send-drawing]")
     expect(page.locator(".notice")).to_be_visible()
+
+
+def test_keys_draw_on_the_pad_and_do_nothing_else_there(begin):
+    page = begin(make_snapshot())
+    page.focus(".pad")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".pen-heard")).to_have_text("pen raised at 13, 14")
+    expect(page.locator(".pen")).to_be_visible()
+    page.keyboard.press("Space")
+    for _ in range(20):
+        page.keyboard.press("ArrowUp")  # up to the edge
+    expect(page.locator(".pen-heard")).to_have_text("pen lowered at 13, 1")
+    page.keyboard.press("Space")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".pen-heard")).to_have_text("pen raised at 14, 1")
+    assert {name for name, _ in page.evaluate("asked")} <= {
+        "scenes",
+        "attach",
+        "describe",
+        "follow",
+    }
+    page.click("[data-do=send-drawing]")
+    drawing = np.reshape(wait_asked(page, "draw")["drawing"], (56, 56))
+    rows, columns = np.nonzero(drawing > 127)
+    assert rows.min() == 0 and 26 <= rows.max() <= 30  # from the middle to the edge
+    assert 22 <= columns.min() and columns.max() <= 28  # a stroke 4 to 5 px wide
+
+
+def test_a_skip_button_leads_to_train_and_to_pause_while_it_trains(begin):
+    page = begin(make_snapshot(state="paused"))
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    expect(page.locator(".skip")).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-do=train]")).to_be_focused()
+    push(page, make_snapshot())
+    page.focus(".skip")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-do=pause]")).to_be_focused()
+
+
+def test_pictures_are_described_by_what_they_show(begin):
+    picture = make_picture(width=24, height=16)
+    frames = np.zeros((7, 16, 24))
+    frames[:5, 4:9, 10:15] = 255  # seen and true: a square in its place
+    frames[3, 4:9, 10:15] = 0
+    frames[3, 1:4, 2:11] = 255  # and once something that is none
+    frames[5, 5:8, 11:14], frames[5, 6, 12] = 60, 110  # predicted: faint, and all but dark
+    frames[6, 0, 0] = 9
+    picture["sprites"] = sprites(frames)
+    page = begin(make_snapshot(picture=picture))
+
+    def said(row: str, n: int) -> str:
+        return page.get_attribute(f".row-frames.{row} canvas >> nth={n}", "aria-label")
+
+    assert said("input", 0) == "Input, t − 2, seen, square at 12, 6"
+    assert said("truth", 0) == "Truth, t + 1, bright patch at 6, 2"
+    assert said("truth", 1) == "Truth, t + 2, square at 12, 6"
+    predicted = "square at 12, 6, blurred, brightest pixel 43 %, SSIM 0.900"
+    assert said("prediction", 0) == f"Prediction, t + 1, {predicted}"
+    assert said("prediction", 1) == ("Prediction, t + 2, all dark, brightest pixel 4 %, SSIM 0.900")
+    assert said("error", 1) == ("Error, t + 2, largest error 100 %, too dark, at 10, 4, MSE 0.001")
+    view = page.locator(".view.prediction canvas")
+    expect(view).to_have_attribute("aria-label", f"Prediction, t + 1, {predicted}")
+    expect(page.locator("svg.curve")).to_have_attribute(
+        "aria-label", re.compile("over the run, training 0.050, validation 0.040$")
+    )
+    expect(page.locator("svg.lead")).to_have_attribute(
+        "aria-label", re.compile("^SSIM by lead time, t \\+ 1 – t \\+ 2, Prediction 0.900")
+    )
+
+
+def test_a_map_is_described_by_its_ends_and_leaves_out_what_is_missing(begin):
+    picture = make_picture(width=6, height=4)
+    frames = np.full((7, 4, 6), 51)
+    frames[:, 0, 0], frames[:, 2, 3], frames[:, 3, 5] = 255, 102, 0
+    frames[5:, 1, 1] = 204
+    missing = np.zeros((4, 6), bool)
+    missing[0, 0] = True
+    picture["sprites"] = sprites(frames, missing)
+    error = {"kind": "rmse", "unit": "hPa", "digits": 2, "axis": "linear"}
+    look = {"colours": "map", "low": 970, "high": 1045, "unit": "hPa", "error": error}
+    page = begin(make_snapshot(picture=picture, stage={**make_snapshot()["stage"], **look}))
+    said = page.locator(".view.truth canvas")
+    expect(said).to_have_attribute(
+        "aria-label", "Truth, t + 1, lowest ≤ 970 hPa at 5, 3, highest 1000 hPa at 3, 2"
+    )
+    expect(page.locator(".view.error canvas")).to_have_attribute(
+        "aria-label",
+        "Error, t + 1, largest error 45 hPa, too high, at 1, 1, RMSE 0.00 hPa",
+    )
+
+
+def test_a_refused_value_is_said_in_the_page_s_own_words(begin):
+    refused = {"key": "refused", "name": "walls", "value": "'bounce'", "rule": "choice"}
+    notice = {**refused, "details": {"choices": "wrap, onecycle"}}
+    page = begin(make_snapshot(), describe={"notice": notice})
+    expect(page.locator(".cost")).to_have_text("Walls is bounce: must be one of wrap, one cycle.")
+    expect(page.locator(".cost")).to_have_attribute("aria-live", "polite")
+    expect(page.locator("[data-name=walls] input").first).to_have_attribute("aria-invalid", "true")
 
 
 def test_a_file_is_fetched_from_its_address(begin):

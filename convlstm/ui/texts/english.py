@@ -10,12 +10,13 @@ ENGLISH: dict[str, str] = {
     "settings": "settings",
     "comma": ", ",
     "scenes": "what moves",
+    "to train": "Skip to Train",
     "scene squares": "Moving squares",
     "scene digits": "Moving MNIST",
     "scene storm": "The blizzard of 1996",
     "connecting": "getting ready: this takes a few seconds",
     "epoch": "epoch {n} of {of}",
-    "horizon now": "learning {n} of {of} frames ahead",
+    "horizon now": "learning {n} of {of} frames ahead (curriculum)",
     "a step": "{ms} ms a step",
     "left": "{time} left",
     "seconds": "{n} s",
@@ -26,21 +27,21 @@ ENGLISH: dict[str, str] = {
     "state training": "training",
     "state paused": "paused: press Continue or Step",
     "state stopped": "stopped, result kept: Train starts over",
-    "state goal": "reached its goal",
-    "state finished": "finished",
-    "state patience": "ended: the validation loss no longer fell",
-    "state diverged": "diverged",
+    "state goal": "reached its goal: the error fell below “Stop below MSE”",
+    "state finished": "finished: Train starts over",
+    "state patience": "ended: no longer better on the validation set",
+    "state diverged": "diverged: training got out of hand",
     "state failed": "failed",
     "state shipped": "trained earlier, shown on unseen data: press Train for your own",
     "reason unwatched": "nobody watched",
     "reason worker": "twice it brought down the part of the server that computes",
     "reason budget": "its computing time is used up",
     "teacher state shipped": "trained earlier, shown on unseen data",
-    "advice diverged": "Training diverged; the last good weights were kept. Try a lower learning "
-    "rate.",
+    "advice diverged": "Training diverged, most often because its steps are too large. The "
+    "best weights so far were kept. Try a lower learning rate.",
     "advice failed": "Something broke in this run: {reason}. Reset starts over.",
-    "advice black": "The prediction is all black: a low error, and nothing learnt. Train longer or "
-    "raise the learning rate.",
+    "advice black": "The prediction is all black: its error is low, as frames are mostly "
+    "black, but nothing is learnt. Train longer or raise the learning rate.",
     # The panel
     "preset": "preset",
     "scene": "Scene",
@@ -48,7 +49,7 @@ ENGLISH: dict[str, str] = {
     "training": "Training",
     "more": "more: {names}",
     "preset own": "Your own settings",
-    "sentence own": "Choose a preset to go back to known ground.",
+    "sentence own": "Choose a preset to go back to settings that are known to work.",
     "unit px/frame": "px/frame",
     "unit px": "px",
     "unit hPa": "hPa",
@@ -59,8 +60,10 @@ ENGLISH: dict[str, str] = {
     "unit min": "min",
     "reach enough": "✓ Information travels {reach} px a frame: enough for speed {speed}",
     "reach short": "✗ Information travels only {reach} px a frame: it cannot follow speed {speed}",
-    "cost": "About {time} and {mib} MiB.",
+    "cost": "About {time} of training, {mib} MiB.",
     "about": "{parameters} parameters · {sequences} sequences",
+    "help about": "Parameters are the numbers that training changes; sequences, those that it "
+    "has learnt from.",
     "train": "Train",
     "continue": "Continue",
     "pause": "Pause",
@@ -69,7 +72,7 @@ ENGLISH: dict[str, str] = {
     "reset": "Reset",
     "help step": "One training step, then pause (key: s)",
     "help stop": "End this run and keep what it has learnt",
-    "help reset": "Throw the training away and start from fresh weights (key: r)",
+    "help reset": "Throw this training away and start from fresh weights (key: r)",
     "reset title": "Throw this training away?",
     "reset question": "The network has learnt for {time}, and a reset forgets all of it. A "
     "checkpoint, under “Save and share”, would keep it.",
@@ -81,11 +84,11 @@ ENGLISH: dict[str, str] = {
     "name speed": "Speed",
     "help speed": "How far things move from one frame to the next.",
     "squares name speed": "Square speed",
-    "squares help speed": "Each square moves 1 to this many px a frame, drawn separately across "
-    "and down.",
+    "squares help speed": "Each square moves 1 to this many px a frame, chosen at random, "
+    "separately across and down.",
     "digits name speed": "Digit speed",
     "digits help speed": "Every digit moves this far a frame, in a direction of its own; the "
-    "benchmark has 3.6.",
+    "Moving MNIST benchmark has 3.6.",
     "name walls": "Walls",
     "help walls": "At the edge, squares come back on the other side (wrap) or turn round (bounce).",
     "name num_squares": "Squares",
@@ -95,7 +98,7 @@ ENGLISH: dict[str, str] = {
     "name canvas": "Canvas",
     "help canvas": "Side of the frame; twice the side is four times the work.",
     "name directions": "Directions",
-    "help directions": "Squares move down and to the right only, as in the article, or every way.",
+    "help directions": "Squares move down and to the right only, or every way.",
     "name exact_speed": "Exact speed",
     "help exact_speed": "Every square moves at exactly this speed, instead of 1 px a frame up to "
     "it.",
@@ -106,101 +109,120 @@ ENGLISH: dict[str, str] = {
     "lower. A step on them takes little more than half of the time, and what is learnt there holds "
     "on whole frames.",
     "name num_digits": "Digits",
-    "help num_digits": "How many digits move across each other; the benchmark has two.",
+    "help num_digits": "How many digits move across each other; the Moving MNIST benchmark has "
+    "two.",
     "name flips": "Flips",
-    "help flips": "Sequences are mirrored at random: more to learn from, though no digits any "
-    "more.",
+    "help flips": "Training sequences are mirrored at random: more to learn from, though "
+    "mirrored digits are no digits any more.",
     "name variable": "Variable",
-    "help variable": "Which part of the weather is shown and predicted.",
+    "help variable": "Which part of the weather is read and predicted; of all, the pressure is "
+    "shown and scored.",
     "name crop": "Training piece",
-    "help crop": "Side of the random piece of the map that training sees; scores use the whole "
-    "map.",
+    "help crop": "Side of the piece of the map, at a random place, that training sees; 0 is "
+    "the whole map, which scores always use.",
     "name context_frames": "Frames seen",
     "help context_frames": "How many frames the network sees before its first prediction.",
     "name horizon": "Horizon",
     "help horizon": "How many frames ahead it learns to predict, and is scored on.",
     # Settings of the network
     "name hidden_channels": "Hidden channels",
-    "help hidden_channels": "How many maps the memory has: more can hold more, and are slower.",
+    "help hidden_channels": "How many maps the memory has (channels of c and h): more can hold "
+    "more, but are slower.",
     "name kernel_size": "Kernel",
-    "help kernel_size": "Side of the kernel: one layer passes information (k−1)/2 px a frame.",
+    "help kernel_size": "Side k of the kernel: one layer passes information (k−1)/2 px a "
+    "frame; with patches, as many patches.",
     "digits help kernel_size": "Side of the kernel, counted in patches: larger sees further.",
     "name num_layers": "Layers",
-    "help num_layers": "How many ConvLSTM layers stand on top of each other; each sees further.",
+    "help num_layers": "How many ConvLSTM layers stand on top of each other; with each the "
+    "network sees further.",
     "name architecture": "Architecture",
-    "help architecture": "Layers on one grid (stack), or the article's network that also looks at "
-    "smaller copies of the frame (multi-scale).",
+    "help architecture": "Layers on one grid (stack), or layers that work on smaller and "
+    "smaller copies of the frame, and so see further (multi-scale).",
     "name patch_size": "Patch",
-    "help patch_size": "Squares of this many px become one point with many channels: faster, and "
-    "coarser.",
+    "help patch_size": "Blocks with this many px a side are read as one point with many "
+    "channels: faster, but coarser.",
     "name output": "Output",
-    "help output": "Sigmoid keeps values between 0 and 1; linear is the article's; change predicts "
-    "what is added to the last frame.",
+    "help output": "Sigmoid keeps predicted values between 0 and 1; linear leaves them free "
+    "and cuts off what is outside; change predicts what is added to the last frame.",
     "name rollout": "Rollout",
-    "help rollout": "Closed loop feeds each prediction back; states only feeds nothing more after "
-    "the frames seen.",
+    "help rollout": "After the frames seen: closed loop reads each prediction as the next "
+    "frame; states only reads nothing more.",
     "name peephole": "Peephole",
-    "help peephole": "The gates also see the memory itself.",
+    "help peephole": "The gates also read the memory c itself.",
     "name residual": "Residual",
-    "help residual": "Layers add what they were given to what they found; needs two layers.",
+    "help residual": "Layers add what they were given to what they found, which deep networks "
+    "learn more easily; a stack needs two layers for it.",
     "name attention": "Attention",
-    "help attention": "The coarse scales of the multi-scale network look at all places at once.",
+    "help attention": "Only for multi-scale: its coarse scales look at all places at once.",
     "name forget_bias": "Forget bias",
-    "help forget_bias": "Above 0 the memory is kept at first, so that training reaches back in "
-    "time.",
+    "help forget_bias": "Where the forget gate starts: above 0 it keeps more of the memory at "
+    "first, so that training reaches further back in time.",
     "name recompute": "Recompute",
-    "help recompute": "Gates are computed again instead of kept: less memory, slower.",
+    "help recompute": "Training computes the gates a second time instead of keeping them: less "
+    "of the computer's memory, but slower.",
     # Settings of the training
     "name epochs": "Epochs",
-    "help epochs": "How long to train. Every epoch draws fresh sequences.",
+    "help epochs": "How long to train: an epoch is as many training steps as “Steps an epoch” "
+    "says, each on sequences chosen at random.",
     "name batches_per_epoch": "Steps an epoch",
-    "help batches_per_epoch": "Training steps in each epoch.",
+    "help batches_per_epoch": "Training steps in each epoch. In one step the network sees one "
+    "batch, and its weights change once.",
     "name batch_size": "Batch",
     "help batch_size": "How many sequences one training step learns from.",
     "name learning_rate": "Learning rate",
-    "help learning_rate": "How far one step changes the weights: too high diverges, too low "
-    "crawls.",
+    "help learning_rate": "How far one step changes the weights: too high, and training "
+    "diverges; too low, and it crawls.",
     "name loss": "Loss",
-    "help loss": "What training makes small; the chart shows the same error whatever it is.",
-    "digits help loss": "What training makes small: SSIM gives sharper digits, MSE hedges with "
-    "grey.",
+    "help loss": "What training makes small: MSE is the squared error, L1 the absolute one, "
+    "SSIM how unlike pictures look, BCE (cross-entropy) how wrong the network is where it was "
+    "sure; + adds two of them. The chart shows the same error whatever is chosen.",
+    "digits help loss": "What training makes small: MSE is the squared error, L1 the absolute "
+    "one, SSIM how unlike pictures look, BCE (cross-entropy) how wrong the network is where "
+    "it was sure; + adds two of them. SSIM gives sharper digits, MSE hedges with grey.",
     "name targets": "Targets",
-    "help targets": "It learns from every next frame (all), or only from those after the frames "
-    "seen (future).",
+    "help targets": "What it learns to predict: every next frame, those seen included (all), "
+    "or only the frames after those (future).",
     "name optimizer": "Optimizer",
-    "help optimizer": "How errors become changes: Muon learns kernels faster, AdamW is the usual "
-    "choice.",
+    "help optimizer": "How errors become changes of the weights: Muon learns kernels faster, "
+    "AdamW is the usual choice.",
     "name weight_decay": "Weight decay",
-    "help weight_decay": "Pulls kernels towards 0; Muon needs some.",
+    "help weight_decay": "Pulls the kernels' weights towards 0 in every step; Muon needs some.",
     "name schedule": "Schedule",
-    "help schedule": "One cycle raises the learning rate and lowers it to 0; constant leaves it.",
+    "help schedule": "One cycle raises the learning rate to the value set and lowers it to "
+    "almost 0; constant leaves it there.",
     "name warm_up": "Warm-up",
     "help warm_up": "Share of the run over which the one-cycle learning rate rises.",
     "name curriculum": "Curriculum",
-    "help curriculum": "Share of the run over which the frames to predict grow from 1 to the "
-    "horizon.",
+    "help curriculum": "Share of the run over which the number of frames to predict grows from "
+    "1 to the horizon.",
     "name scheduled_sampling": "Scheduled sampling",
-    "help scheduled_sampling": "Share of the run in which it may still read true frames instead of "
-    "its own predictions.",
+    "help scheduled_sampling": "Share of the run in which it may still read true frames "
+    "instead of its own predictions, less and less often.",
     "name gradient_clip": "Gradient clip",
-    "help gradient_clip": "Longer gradients are shortened to this; 0 leaves all as they are.",
+    "help gradient_clip": "A gradient, which says how the weights should change, is shortened "
+    "to this length; 0 leaves all as they are.",
     "name ema": "Averaged weights",
-    "help ema": "How slowly the average of the weights, which is shown and scored, follows; 0 for "
-    "none.",
+    "help ema": "How slowly an average of the weights follows them; this average is shown, "
+    "scored and saved. 0 for none.",
     "name augmented": "Test-time flips",
     "help augmented": "Predictions are averaged over mirrored copies of the sequence.",
     "name precision": "Precision",
-    "help precision": "How exactly numbers are kept; auto takes the faster one where it is safe.",
+    "help precision": "How finely numbers are kept: float32 most finely, bfloat16 and float16 "
+    "more coarsely and often faster; auto chooses what suits this machine.",
     "name max_minutes": "Minutes",
-    "help max_minutes": "Fits the run into this time instead of the epochs; 0 does not.",
+    "help max_minutes": "The run takes this much computing time instead of the epochs; 0 "
+    "leaves it to the epochs.",
     "name stop_below": "Stop below MSE",
-    "help stop_below": "The run ends when the validation error falls below this; 0 never ends it.",
+    "help stop_below": "The run ends when the mean squared error (MSE) per pixel on the "
+    "validation set falls below this; 0 never ends it.",
     "name patience": "Patience",
-    "help patience": "Evaluations without a better loss that end the run; 0 never ends it.",
+    "help patience": "The run ends after this many evaluations in a row without a better loss "
+    "on the validation set; 0 never ends it.",
     "name evaluate_every": "Evaluate every",
     "help evaluate_every": "Training steps between two scores on the validation set.",
     "name seed": "Seed",
-    "help seed": "The same seed gives the same run, to the last bit on one machine.",
+    "help seed": "Where chance begins: with the same seed and settings a run comes out the "
+    "same again.",
     "name drawing": "The drawing",
     "name angle": "The direction",
     "name sample": "The sample",
@@ -217,6 +239,13 @@ ENGLISH: dict[str, str] = {
     "choice auto": "auto",
     "choice closed": "closed loop",
     "choice states": "states only",
+    "choice bce": "BCE",
+    "choice mse": "MSE",
+    "choice l1": "L1",
+    "choice ssim": "SSIM",
+    "choice l1+mse": "L1 + MSE",
+    "choice mse+ssim": "MSE + SSIM",
+    "choice bce+ssim": "BCE + SSIM",
     "choice stack": "stack",
     "choice multiscale": "multi-scale",
     "choice muon": "Muon",
@@ -224,6 +253,8 @@ ENGLISH: dict[str, str] = {
     "choice pressure": "pressure",
     "choice temperature": "temperature",
     "choice wind": "wind",
+    "value True": "on",
+    "value False": "off",
     # The curve and the scores
     "curve title": "Prediction error",
     "curve label": "chart of the prediction error over the run",
@@ -242,6 +273,12 @@ ENGLISH: dict[str, str] = {
     "baseline copy_last": "repeat last frame",
     "baseline black": "black frame",
     "baseline climatology": "climatology",
+    "help baseline copy_last": "Repeat last frame (persistence): predicts that nothing moves.",
+    "help baseline black": "Black frame: predicts that nothing is there.",
+    "help baseline climatology": "Climatology: predicts the mean of all training maps, "
+    "whatever the weather.",
+    "help curve train": "The error on the sequences of each training step.",
+    "help curve validation": "The error on the validation set: sequences that training never sees.",
     "scores": "Scores",
     "scores validation": "validation set (unseen sequences)",
     "scores sequence": "this sequence, mean of its frames",
@@ -251,20 +288,28 @@ ENGLISH: dict[str, str] = {
     "ssim": "SSIM",
     "skill": "Skill score",
     "psnr": "PSNR",
-    "help error": "How far predicted values are from the true ones, squared and averaged (MSE; "
-    "RMSE takes the root): 0 is perfect.",
-    "help ssim": "How alike the pictures look: 1 is perfect.",
+    "help error": "How far predicted values are from the true ones: the mean of the squares "
+    "(MSE); 0 is perfect.",
+    "digits help error": "How far predicted pixels are from the true ones: the squares (MSE), "
+    "added up over a frame; 0 is perfect.",
+    "storm help error": "How far predicted values are from the true ones: the root of the mean "
+    "square (RMSE), in the map's unit; 0 is perfect.",
+    "help ssim": "Structural similarity (SSIM): how alike the pictures look; 1 is perfect.",
     "help skill": "0 % is no better than repeating the last frame, 100 % is perfect.",
-    "help psnr": "How far the picture stands above its error: higher is better.",
+    "help psnr": "Peak signal-to-noise ratio (PSNR): how strong the picture is beside its "
+    "error, in decibels; higher is better.",
     # The stage
     "stage title": "{n} frames seen, {m} predicted",
     "stage subtitle": "on data that training never sees",
-    "rows": "frames, one row for each kind",
+    "rows": "frames, one row for each kind; places are in px from the left and from the top",
     "row input": "Input",
     "row truth": "Truth",
     "row prediction": "Prediction",
     "row error": "Error",
     "moment": "Moment",
+    "moment ahead": "frames ahead: {n}",
+    "moment last": "the last frame seen",
+    "moment before": "seen, frames before the last: {n}",
     "seen": "seen",
     "close-up": "close-up",
     "help close-up": "Show 24 × 24 px around what moves",
@@ -273,6 +318,15 @@ ENGLISH: dict[str, str] = {
     "sample": "sample {n} of {of}",
     "your drawing": "your drawing",
     "animate": "animate",
+    "dark frame": "all dark, brightest pixel {n}",
+    "square at": "square at {x}, {y}",
+    "patch at": "bright patch at {x}, {y}",
+    "many patches": "bright patches: {n}",
+    "blurred": "blurred, brightest pixel {n}",
+    "lowest at": "lowest {n} at {x}, {y}",
+    "highest at": "highest {n} at {x}, {y}",
+    "no error": "no error",
+    "largest error": "largest error {n}, {side}, at {x}, {y}",
     "help animate": "Play the sequence: what was seen, then truth and prediction",
     "under grey": "too dark",
     "over grey": "too bright",
@@ -282,11 +336,13 @@ ENGLISH: dict[str, str] = {
     "lead ssim": "SSIM by lead time",
     "lead error": "Error (RMSE) by lead time",
     "lead label": "chart of the score by lead time, beside the baselines",
-    "lead axis": "lead time (frames)",
+    "lead axis": "frames ahead (lead time)",
     "draw title": "Draw a digit",
-    "draw hint": "With the mouse or a finger. The network sees its first frames and continues "
-    "them.",
-    "draw pad": "drawing area",
+    "draw hint": "With mouse, finger, or arrows and space. The network sees the first frames "
+    "and continues them.",
+    "draw pad": "drawing area of 28 by 28 steps: arrows move the pen, space lowers or raises it",
+    "pen up": "pen raised at {x}, {y}",
+    "pen down": "pen lowered at {x}, {y}",
     "draw go": "Set it moving",
     "draw clear": "Clear",
     "direction": "Direction",
@@ -297,7 +353,8 @@ ENGLISH: dict[str, str] = {
     "get losses": "Loss history (CSV)",
     "help losses": "Every step's loss and learning rate, and the validation scores.",
     "get script": "PyTorch script",
-    "help script": "One file that trains this very network anywhere, without this page.",
+    "help script": "One file that trains a network with these settings anywhere, without this "
+    "page.",
     "get checkpoint": "Checkpoint",
     "help checkpoint": "Weights, settings, history: everything needed to go on later.",
     "open checkpoint": "Open a checkpoint…",
@@ -338,7 +395,10 @@ ENGLISH: dict[str, str] = {
     "short state waiting": "waiting, place {place}",
     "short state paused": "paused",
     "short state stopped": "stopped",
-    "short state patience": "ended, no longer fell",
+    "short state goal": "reached its goal",
+    "short state finished": "finished",
+    "short state diverged": "diverged",
+    "short state patience": "ended, no longer better",
     "short state shipped": "has not trained yet",
     # Inside the cell
     "look inside": "Look inside",
@@ -444,17 +504,21 @@ ENGLISH: dict[str, str] = {
     # How it works
     "how it works": "How it works",
     "how cell": "The cell",
-    "how cell text": "An LSTM whose every product with a matrix is a convolution (∗), so that "
-    "memory is a set of pictures and what is learnt in one corner holds everywhere. ⊙ multiplies "
-    "pixel by pixel, σ squeezes into (0, 1).",
-    "how drawing": "drawing of the cell: frame and state go through one convolution into four "
-    "gates, which update the memory c and the state h",
+    "how cell text": "A ConvLSTM reads a sequence frame by frame and carries a memory c and a "
+    "state h along. It is an LSTM whose every product with a matrix is a convolution (∗), so "
+    "that the memory is a set of pictures and what is learnt in one corner holds everywhere. "
+    "Gates between 0 and 1 say what is written, kept and shown. ⊙ multiplies pixel by pixel, "
+    "σ squeezes into (0, 1).",
+    "how drawing": "drawing of the cell: frame x and state h go through one convolution, which "
+    "gives input gate, forget gate, output gate and new content; these update the memory c "
+    "and the state h",
     "eq input": "input gate: how much to write",
     "eq forget": "forget gate: how much to keep",
-    "eq candidate": "the new content",
+    "eq candidate": "the new content (candidate)",
     "eq output": "output gate: how much to show",
-    "eq memory": "the memory",
+    "eq memory": "the memory: what is kept and what is written",
     "eq state": "the state, read by a 1×1 convolution as the next frame",
+    "how article": "The ConvLSTM was introduced in this article, to forecast rain:",
     "digits eq state": "the state, read by a 1×1 convolution as the patches of the next frame",
     "how reach": "A kernel of k px passes information (k − 1) / 2 px in each layer and frame. "
     "What moves faster than that cannot be followed, however long one trains.",
@@ -463,22 +527,38 @@ ENGLISH: dict[str, str] = {
     "storm how reach": "A kernel of k px passes information (k − 1) / 2 px in each layer and "
     "frame. A storm crosses several px between two frames, so the layers together must reach as "
     "far.",
-    "how honest": "Frames are mostly black, so even a black frame has an SSIM near 1. That is why "
-    "every score here stands beside those of trivial predictions, on sequences that training never "
+    "how honest": "Frames are mostly black, so even a black frame has a low error and a high "
+    "SSIM. That is why every score here stands beside those of trivial predictions, on "
+    "sequences that training never sees.",
+    "how training": "A training step shows the network one batch of sequences, compares what "
+    "it predicts with what followed, and changes its weights a little; an epoch is one or "
+    "more such steps. Every few steps the network is scored on the validation set: sequences "
+    "that training never sees.",
+    "squares how honest": "Frames are mostly black: with one square of 5 px on 64 px, a black "
+    "frame already has an SSIM of 0.97. That is why every score here stands beside those of a "
+    "black frame and of repeating the last frame, on sequences that training never sees.",
+    "digits how honest": "Frames are mostly black: with two digits on 64 px, a black frame "
+    "already has an SSIM of 0.77. That is why every score here stands beside those of a black "
+    "frame and of repeating the last frame, on digits that training never sees.",
+    "storm how honest": "Weather changes slowly, so repeating the last map is a good forecast "
+    "for a few hours, and the mean of all training maps (climatology) is hard to beat after "
+    "some days. That is why every score here stands beside both, on days that training never "
     "sees.",
-    "squares how honest": "Frames are mostly black, so a black frame already has an SSIM of 0.97. "
-    "That is why every score here stands beside those of a black frame and of repeating the last "
-    "frame, on sequences that training never sees.",
-    "digits how honest": "Frames are mostly black, so with two digits a black frame already has an "
-    "SSIM of 0.77. That is why every score here stands beside those of a black frame and of "
-    "repeating the last frame, on digits that training never sees.",
-    "storm how honest": "Weather changes slowly, so repeating the last map is a good forecast for "
-    "a few hours, and the usual weather of the season (climatology) for some days. That is why "
-    "every score here stands beside both, on days that training never sees.",
-    "how scores": "Error: how far predicted values are from the true ones; MSE is the mean of its "
-    "square, RMSE the root of that. SSIM: how alike the "
-    "pictures look, 1 at best. Skill score: 0 % is no better than repeating the last frame, 100 % "
-    "is perfect. Green, with a ✓, only where the network beats both baselines.",
+    "how scores": "Error: the mean squared difference between predicted and true values (MSE). "
+    "SSIM (structural similarity): how alike the pictures look, 1 at best. Skill score: 0 % "
+    "is no better than repeating the last frame, 100 % is perfect. PSNR: how strong the "
+    "picture is beside its error. Green, with a ✓, only where the network beats both "
+    "baselines.",
+    "digits how scores": "Error: the squared difference between predicted and true pixels "
+    "(MSE), added up over a frame as in published tables. SSIM (structural similarity): how "
+    "alike the pictures look, 1 at best. Skill score: 0 % is no better than repeating the "
+    "last frame, 100 % is perfect. PSNR: how strong the picture is beside its error. Green, "
+    "with a ✓, only where the network beats both baselines.",
+    "storm how scores": "Error: the root of the mean squared difference between predicted and "
+    "true values (RMSE), in the map's unit. SSIM (structural similarity): how alike the maps "
+    "look, 1 at best. Skill score: 0 % is no better than repeating the last map, 100 % is "
+    "perfect. PSNR: how strong the map is beside its error. Green, with a ✓, only where the "
+    "network beats both baselines.",
     "how controls": "The controls",
     "how keys": "Keys: space trains or pauses, s steps, r resets, ← and → change the sample, Esc "
     "leaves the projector view.",
@@ -504,7 +584,7 @@ ENGLISH: dict[str, str] = {
     "broke, or too many files are being sent at the moment. Try again in a minute.",
     "notice no picture": "There is no picture yet. Try again in a second.",
     "notice draw first": "There is nothing to continue yet: draw a digit first.",
-    "notice action": "Not understood: {text}",
+    "notice action": "The server did not understand this: {text}",
     "notice not the teacher": "This is not the address of this class's teacher: the page opens as "
     "for a student.",
     "notice class full": "This class is full: you can train, but your teacher does not see it.",
@@ -518,15 +598,15 @@ ENGLISH: dict[str, str] = {
     "preset quick": "Quick start",
     "sentence quick": "Learns in seconds. The kernel reaches 2 px, just as far as the square "
     "moves. Try kernel 3: what breaks?",
-    "preset article": "The article's recipe",
-    "sentence article": "One 3x3 layer, MSE on the predicted frame only: after 100 epochs still "
-    "worse than a black frame by SSIM.",
+    "preset article": "A plain recipe",
+    "sentence article": "One 3x3 layer, MSE on the predicted frame alone, a constant learning "
+    "rate: after 100 epochs its SSIM is still worse than a black frame's.",
     "preset too-fast": "Too fast for its kernel",
     "sentence too-fast": "Fails: the square moves up to 4 px a frame, a 3x3 kernel passes on 1 px. "
     "Raise the kernel to 7 with 2 layers and train again.",
     "preset deep": "Deep and slow",
-    "sentence deep": "Three layers with residual connections: sharper in the end, and each step "
-    "costs far more.",
+    "sentence deep": "Three layers with residual connections: sharper in the end, but each "
+    "step takes far longer.",
     "preset one-digit": "One digit",
     "sentence one-digit": "One digit that bounces. In a minute or two a small network finds out "
     "where it goes, long before it can draw it.",
@@ -541,19 +621,27 @@ ENGLISH: dict[str, str] = {
     "hours. In half a minute it is better than repeating the last map.",
     "preset blizzard-day": "A day ahead",
     "sentence blizzard-day": "Learns on its own predictions, four maps ahead. A day ahead the "
-    "long-term mean (climatology) is hard to beat.",
+    "mean map (climatology) is hard to beat.",
     "preset blizzard-pressure": "Pressure alone",
     "sentence blizzard-pressure": "Sees no wind and no temperature. Is the next pressure map "
     "worse?",
     "preset moving-mnist-compact": "Moving MNIST, compact",
     "sentence moving-mnist-compact": "Ten frames from ten, on patches of 4 px: small enough to "
     "learn on a CPU.",
-    "preset moving-mnist-article": "Moving MNIST, the article's network",
-    "sentence moving-mnist-article": "Three scales down and up again, with every technique of the "
-    "article. For a GPU.",
+    "preset moving-mnist-article": "Moving MNIST, multi-scale",
+    "sentence moving-mnist-article": "Three scales down and up again, with attention, a "
+    "curriculum and a loss of MSE and SSIM. For a GPU.",
     "preset moving-mnist-openstl": "Moving MNIST, at OpenSTL's size",
-    "sentence moving-mnist-openstl": "Four layers of 128, 5x5, on patches of 4: the tables' "
-    "ConvLSTM, but correct. For a GPU.",
+    "sentence moving-mnist-openstl": "Four layers of 128 channels, 5x5, on patches of 4 px: "
+    "the ConvLSTM of OpenSTL's tables, computed correctly. For a GPU.",
     # The page formats no numbers inside rules, so {low:g} becomes {low}.
     **{f"rule {key}": rule.replace(":g}", "}") for key, rule in RULES.items()},
+    # And it has its own names for settings and their values.
+    "rule mapping": "must be a set of settings",
+    "rule needs multiscale": "works only with the multi-scale architecture",
+    "rule needs next frames": "works only with the stack architecture, which predicts every next "
+    "frame",
+    "rule needs feedback": "works only with the closed-loop rollout",
+    "rule needs layers": "needs two layers or more",
+    "rule sigmoid": "works only with the sigmoid output",
 }

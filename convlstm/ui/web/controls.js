@@ -43,6 +43,7 @@ function buildControl(control, set) {
 const BUILDERS = {
   choice({ name, choices, unit }, set, label, described) {
     const options = make("span", { class: "options", role: "radiogroup", ...described });
+    if (unit) options.setAttribute("aria-labelledby", `cp-name-${name} cp-unit-${name}`);
     for (const choice of choices) {
       const input = make("input", { type: "radio", name: `cp-${name}`, value: choice });
       input.addEventListener("change", () => set(name, choice, true));
@@ -50,7 +51,7 @@ const BUILDERS = {
       options.append(make("label", {}, input, make("span", key, String(choice))));
     }
     const words = make("span", { class: "row" }, label);
-    if (unit) words.append(make("span", { class: "unit", "data-text": `unit ${unit}` }));
+    if (unit) words.append(make("span", { class: "unit", "data-text": `unit ${unit}`, id: `cp-unit-${name}` }));
     return [words, options];
   },
   flag({ name }, set, label, described) {
@@ -68,7 +69,8 @@ const BUILDERS = {
     const input = make("input", { type: "range", ...sliderRange(control), ...described });
     input.addEventListener("input", () => set(control.name, fromSlider(control, Number(input.value)), false));
     input.addEventListener("change", () => set(control.name, fromSlider(control, Number(input.value)), true));
-    return [make("span", { class: "row" }, label, make("output")), input];
+    // Its value is read with it, and not once more by itself.
+    return [make("span", { class: "row" }, label, make("output", { "aria-live": "off" })), input];
   },
 };
 
@@ -94,8 +96,10 @@ export function showControl(control, value) {
 
 export function markRefused(name) {
   for (const row of $$(".control")) {
-    row.classList.toggle("refused", row.dataset.name === name);
-    if (row.dataset.name === name && row.closest("details")) row.closest("details").open = true;
+    const isRefused = row.dataset.name === name;
+    row.classList.toggle("refused", isRefused);
+    for (const input of $$("input", row)) input.setAttribute("aria-invalid", String(isRefused));
+    if (isRefused && row.closest("details")) row.closest("details").open = true;
   }
 }
 

@@ -2,7 +2,7 @@
 import { linearAxis, logarithmicAxis, points } from "./axes.js";
 import { gridLines, label, pathOf, roomOf, tickNumber, typeSize } from "./chart.js";
 import { $, make, setText, shape } from "./dom.js";
-import { unitOf } from "./numbers.js";
+import { errorNumber, unitOf, withUnit } from "./numbers.js";
 import { meanOverLeads } from "./scores.js";
 import { text } from "./words.js";
 
@@ -40,7 +40,16 @@ export function drawCurve(snapshot) {
   nodes.push(shape("path", { class: "validation", d: pathOf(place(validation)) }));
   for (const [cx, cy] of place(validation.slice(-1))) nodes.push(shape("circle", { class: "validation", cx, cy, r: 4 }));
   svg.replaceChildren(...nodes);
+  svg.setAttribute("aria-label", describeCurve(train, validation, snapshot.scores ? baselines : [], stage));
   wordCurve(stage);
+}
+
+// The chart in words: where its curves are now.
+function describeCurve(train, validation, baselines, { error, baselines: names }) {
+  const write = (key, value) => `${text(key)} ${withUnit(errorNumber(value, error), error.unit)}`;
+  const words = [["curve train", train], ["curve validation", validation]].filter(([, list]) => list.length).map(([key, list]) => write(key, list.at(-1)[1]));
+  words.push(...baselines.map((value, n) => write(`baseline ${names[n]}`, value)));
+  return [text("curve label"), ...words].join(text("comma"));
 }
 
 // Of the validation set, or of the sequence shown, so that the axis is known from the beginning.
@@ -59,5 +68,8 @@ function wordCurve({ error, baselines }) {
   const list = $(".legend");
   const wanted = [["train", "curve train"], ["validation", "curve validation"], ...baselines.map((name, n) => [`nr-${n}`, `baseline ${name}`])];
   if (list.children.length !== wanted.length) list.replaceChildren(...wanted.map(([kind]) => make("li", { class: kind })));
-  wanted.forEach(([, key], n) => setText(list.children[n], text(key)));
+  wanted.forEach(([, key], n) => {
+    setText(list.children[n], text(key));
+    list.children[n].title = text(`help ${key}`);
+  });
 }

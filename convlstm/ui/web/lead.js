@@ -2,7 +2,7 @@
 import { linearAxis, niceStep } from "./axes.js";
 import { gridLines, label, pathOf, roomOf, tickNumber, typeSize } from "./chart.js";
 import { $, setText, shape } from "./dom.js";
-import { unitOf } from "./numbers.js";
+import { errorNumber, moment, ratio, unitOf, withUnit } from "./numbers.js";
 import { text } from "./words.js";
 
 // A physical error says more than an SSIM, where the frames have a physical unit.
@@ -34,6 +34,15 @@ export function drawLeadTimes({ stage, picture }, chosen) {
   nodes.push(shape("path", { class: "validation", d: pathOf(model.map((value, i) => [x(i + 1), y(value)])) }));
   model.forEach((value, i) => nodes.push(shape("circle", { class: "validation", cx: x(i + 1), cy: y(value), r: 3.5 })));
   svg.replaceChildren(...nodes);
+  svg.setAttribute("aria-label", describeLeads(model, baselines, stage, measure));
+}
+
+// The chart in words: its first and its last frame.
+function describeLeads(model, baselines, { error, baselines: names }, measure) {
+  const write = (value) => (measure === "error" ? withUnit(errorNumber(value, error), error.unit) : ratio(value));
+  const line = (name, list) => `${name} ${write(list[0])} – ${write(list.at(-1))}`;
+  const lines = [line(text("row prediction"), model), ...baselines.map((list, n) => line(text(`baseline ${names[n]}`), list))];
+  return [text(`lead ${measure}`), `${moment(1)} – ${moment(model.length)}`, ...lines].join(text("comma"));
 }
 
 const errorAxis = (values) => linearAxis(Math.max(...values, 1e-6));

@@ -16,11 +16,18 @@ export function showNotice(next, scene = here) {
 
 const settingName = (name) => (isWorded(`name ${name}`) ? text(`name ${name}`) : name);
 
+// A value that the engine names, as the page does.
+function wordValue(value) {
+  const plain = String(value).replace(/^'(.*)'$/, "$1"), known = [`choice ${plain}`, `value ${plain}`].find((key) => isWorded(key));
+  return known ? text(known) : String(value);
+}
+
 export function wordNotice(notice) {
   if (notice.key === "refused") {
     if (!isWorded(`rule ${notice.rule}`)) return notice.text ?? "";
-    const rule = text(`rule ${notice.rule}`, notice.details);
-    return text("refused", { name: settingName(notice.name), value: String(notice.value), rule });
+    const { choices } = notice.details, words = choices && { choices: choices.split(", ").map(wordValue).join(text("comma")) };
+    const rule = text(`rule ${notice.rule}`, { ...notice.details, ...words });
+    return text("refused", { name: settingName(notice.name), value: wordValue(notice.value), rule });
   }
   if (notice.key === "reset") return text("notice reset", { names: notice.names.map(settingName).join(text("comma")) });
   return text(`notice ${notice.key}`, { text: notice.text ?? "" });

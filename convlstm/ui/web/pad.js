@@ -1,6 +1,7 @@
-// The pad: a digit drawn with mouse or finger, as strokes on black, sent as grey values.
+// The pad: a digit drawn with mouse, finger or keys, as strokes on black, sent as grey values.
 import { $, fillSlider, make, setText } from "./dom.js";
 import { showNotice } from "./notices.js";
+import { preparePen } from "./pen.js";
 import { goToMoment } from "./player.js";
 import { askRun } from "./runs.js";
 import { here } from "./scenes.js";
@@ -15,24 +16,28 @@ export function preparePad() {
     const box = pad.getBoundingClientRect();
     return [((event.clientX - box.left) * pad.width) / box.width, ((event.clientY - box.top) * pad.height) / box.height];
   };
-  const stroke = (to) => {
+  const stroke = (from, to) => {
     ink.strokeStyle = "#fff";
     ink.lineWidth = 18;
     ink.lineCap = ink.lineJoin = "round";
     ink.beginPath();
-    ink.moveTo(...last);
+    ink.moveTo(...from);
     ink.lineTo(to[0] + 0.01, to[1]);
     ink.stroke();
+  };
+  const strokeTo = (to) => {
+    stroke(last, to);
     last = to;
   };
   pad.addEventListener("pointerdown", (event) => {
     pad.setPointerCapture(event.pointerId);
     last = place(event);
-    stroke(last);
+    strokeTo(last);
     event.preventDefault();
   });
-  pad.addEventListener("pointermove", (event) => last && stroke(place(event)));
+  pad.addEventListener("pointermove", (event) => last && strokeTo(place(event)));
   for (const name of ["pointerup", "pointercancel"]) pad.addEventListener(name, () => { last = null; });
+  preparePen(pad, stroke);
   clearPad();
 }
 

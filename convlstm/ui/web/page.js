@@ -60,6 +60,7 @@ const ACTIONS = {
     remember("theme", dark ? "dark" : "light");
     drawStage();
   },
+  "to-train": () => $(".transport .primary:not([hidden])").focus(),
   projector: () => showProjector(!root.classList.contains("projector")),
   "leave-projector": () => showProjector(false),
 };

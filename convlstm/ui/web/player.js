@@ -1,4 +1,5 @@
 // The player: truth, prediction and error of one moment, larger; a scrubber over all moments.
+import { describeFrame } from "./describe.js";
 import { $, fillSlider, setText, tell } from "./dom.js";
 import { framesAt } from "./frames.js";
 import { errorNumber, moment, ratio, withUnit } from "./numbers.js";
@@ -32,17 +33,22 @@ export function drawPlayer(frames, stage, room) {
   setText($(".frame-error"), error);
   $(".frame-ssim").title = score ? baselinesOf((name) => ratio(picture.baselines[name][now - 1].ssim), stage) : "";
   $(".frame-error").title = score ? baselinesOf((name) => errorNumber(picture.baselines[name][now - 1].error, stage.error), stage) : "";
-  const label = (name, ...more) => $(`.view.${name} canvas`).setAttribute("aria-label", [text(`row ${name}`), when, time, ...more].filter(Boolean).join(text("comma")));
-  label("truth");
-  label("prediction", score && `SSIM ${ratio(score.ssim)}`);
-  label("error", error);
+  for (const name of ["truth", "prediction", "error"]) {
+    $(`.view.${name} canvas`).setAttribute("aria-label", describeFrame(name, now, { truth, prediction }, picture, stage));
+  }
 
   const scrubber = $("[data-do=scrub]"), words = [when, time].filter(Boolean).join(" · ");
   Object.assign(scrubber, { min: 1 - picture.context, max: picture.horizon, value: now });
   fillSlider(scrubber);
-  scrubber.setAttribute("aria-valuetext", words);
+  scrubber.setAttribute("aria-valuetext", [wordMoment(now), time].filter(Boolean).join(text("comma")));
   setText($(".moment"), words);
   return now;
+}
+
+// A moment for a listener, to whom "t + 1" says little.
+function wordMoment(lead) {
+  if (lead === 0) return text("moment last");
+  return lead > 0 ? text("moment ahead", { n: lead }) : text("moment before", { n: -lead });
 }
 
 function baselinesOf(write, { baselines }) {

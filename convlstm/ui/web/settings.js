@@ -75,6 +75,7 @@ export function showDescription() {
   const refusal = description?.notice;
   markRefused(refusal?.name);
   cost.classList.toggle("bad", Boolean(refusal));
+  cost.setAttribute("aria-live", refusal ? "polite" : "off"); // what is refused is said, what it costs is not
   if (!description || refusal) {
     setText(reach, "");
     setText(cost, refusal ? wordNotice(refusal) : "");

@@ -1,9 +1,10 @@
 // The stage: what was seen, what followed, what was predicted and where that errs, frame by frame.
 import { fullErrorOf, gradient } from "./colours.js";
+import { describeFrame } from "./describe.js";
 import { $, $$, make, setText, tell } from "./dom.js";
 import { framesAt, unpackPicture } from "./frames.js";
 import { drawLeadTimes } from "./lead.js";
-import { errorNumber, moment, ratio, withUnit } from "./numbers.js";
+import { moment, withUnit } from "./numbers.js";
 import { paint } from "./paint.js";
 import { drawPlayer, playOnce } from "./player.js";
 import { here } from "./scenes.js";
@@ -63,10 +64,10 @@ function drawRows(frames, stage) {
     list.setAttribute("aria-label", text(`row ${name}`));
     if ($$("figure", list).map(({ dataset }) => dataset.lead).join() !== leads.join()) list.replaceChildren(...leads.map(thumbnail));
     leads.forEach((lead, i) => {
-      const { truth, prediction } = framesAt(frames, lead), canvas = $("canvas", list.children[i]);
+      const shown = framesAt(frames, lead), { truth, prediction } = shown, canvas = $("canvas", list.children[i]);
       const frame = name === "prediction" || name === "error" ? prediction : truth;
       paint(canvas, frame, { picture, stage, room, truth: name === "error" ? truth : null });
-      canvas.setAttribute("aria-label", describeFrame(name, lead, picture, stage));
+      canvas.setAttribute("aria-label", describeFrame(name, lead, shown, picture, stage));
       // Moments stand under what was seen and under the truth: once for each column.
       if (name === "input" || name === "truth") setText($("figcaption", list.children[i]), picture.times?.[picture.context + lead - 1] ?? moment(lead));
     });
@@ -78,15 +79,6 @@ function thumbnail(lead) {
   const figure = make("figure", { role: "listitem", "data-lead": lead }, make("canvas", { role: "img" }), make("figcaption", { "aria-hidden": "true" }));
   figure.addEventListener("click", () => tell("moment", lead));
   return figure;
-}
-
-// A canvas in words.
-export function describeFrame(name, lead, picture, stage) {
-  const words = [text(`row ${name}`), moment(lead), picture.times?.[picture.context + lead - 1]];
-  const score = lead > 0 ? picture.scores[lead - 1] : null;
-  if (score && name === "prediction") words.push(`SSIM ${ratio(score.ssim)}`);
-  if (score && name === "error") words.push(`${stage.error.kind.toUpperCase()} ${withUnit(errorNumber(score.error, stage.error), stage.error.unit)}`);
-  return words.filter(Boolean).join(text("comma"));
 }
 
 // What the colours mean.

@@ -1,8 +1,9 @@
 // The line that says what the run does, the transport's buttons, and advice where there is some.
+import { announce } from "./announce.js";
 import { $, root, setText } from "./dom.js";
-import { count, duration } from "./numbers.js";
+import { count, duration, errorNumber, percent, withUnit } from "./numbers.js";
 import { isTraining } from "./runs.js";
-import { isWorded, text } from "./words.js";
+import { isWorded, language, text } from "./words.js";
 
 const BLACK_STEPS = 30; // before that every network is black
 const ADVISED = ["diverged", "failed"];
@@ -16,10 +17,21 @@ export function showStatus(snapshot) {
   $("[data-do=stop]").disabled = !active && !paused;
   setText($("[data-do=train] .word"), text(paused ? "continue" : "train"));
   setText($(".status-text"), snapshot ? statusWords(snapshot, state) : text("connecting"));
-  // A screen reader hears the states, not eight times a second the numbers.
-  setText($(".status-heard"), snapshot ? stateWords(snapshot, state) : text("connecting"));
+  announce([language, snapshot?.run, state].join(), snapshot ? heardWords(snapshot, state) : text("connecting"));
   setText($(".advice"), snapshot ? adviceOn(snapshot) : "");
   setText($(".about"), snapshot ? text("about", { parameters: count(snapshot.parameters), sequences: count(snapshot.sequences) }) : "");
+}
+
+// The same for a screen reader: how far it is, and how good.
+function heardWords(snapshot, state) {
+  const { shipped, epoch, epochs, scores, stage } = snapshot, parts = [stateWords(snapshot, state)];
+  if (!shipped) parts.push(text("epoch", { n: epoch, of: epochs }));
+  if (!shipped && scores) {
+    parts.push(`${text(`error ${stage.error.kind}`)} ${withUnit(errorNumber(scores.model.error, stage.error), stage.error.unit)}`);
+    parts.push(`${text("skill")} ${percent(scores.skill)}`);
+  }
+  parts.push(adviceOn(snapshot));
+  return parts.filter(Boolean).join(text("comma"));
 }
 
 // Of another's training, without what to press.

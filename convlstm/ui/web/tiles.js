@@ -8,7 +8,7 @@ export function showTiles(snapshot) {
   const { stage } = snapshot, scores = scoresOf(snapshot);
   setText($(".scores-subtitle"), text(scores ? `scores ${scores.of}` : "scores none"));
   setText($("[data-tile=error] h3"), text(`error ${stage.error.kind}`));
-  const names = stage.baselines.map((name) => text(`baseline ${name}`));
+  const names = stage.baselines;
   const error = (value) => errorNumber(value, stage.error);
   const skill = (value) => skillOf(value.error, scores.baselines[0].error, stage.error);
   // The last of each: what is missing to perfection.
@@ -26,7 +26,8 @@ function showTile(name, names, scores, valueOf, write, missing) {
   tile.classList.toggle("good", Boolean(scores) && beats(missing(valueOf(scores.model)), baselines.map(missing)));
   if (list.children.length !== names.length) list.replaceChildren(...names.map(() => make("div", {}, make("dt"), make("dd"))));
   names.forEach((baseline, n) => {
-    setText($("dt", list.children[n]), baseline);
+    setText($("dt", list.children[n]), text(`baseline ${baseline}`));
+    list.children[n].title = text(`help baseline ${baseline}`);
     setText($("dd", list.children[n]), scores ? write(baselines[n]) : "–");
   });
 }

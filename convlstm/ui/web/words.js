@@ -42,5 +42,5 @@ export function wordPage() {
   for (const node of $$("[data-label]")) node.setAttribute("aria-label", text(node.dataset.label));
   for (const node of $$("[data-title]")) node.title = text(node.dataset.title);
   for (const node of $$("[data-lang-mark]")) node.classList.toggle("on", node.dataset.langMark === language);
-  root.lang = language === "zh" ? "zh-CN" : "en";
+  root.lang = document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
 }
