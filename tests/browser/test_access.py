@@ -40,6 +40,11 @@ def test_axe_finds_nothing_in_any_scene_theme_or_language(open_page, layout):
         wait_for_state(page, "shipped")
         expect(page.locator("[data-score=error]")).not_to_have_text("–")
         open_all(page)
+        if page.locator("#cp-inside").is_hidden():
+            page.click(".stage [data-do=look-inside]")
+        expect(page.locator(".inside-map canvas").first).to_be_visible()
+        page.locator(".inside-map").first.press("Enter")
+        expect(page.locator(".inside-pixel table")).to_be_visible()
         for theme in ("light", "dark"):
             for language, tab in OPENED.items():
                 page.evaluate("name => document.querySelector(`[data-tab=${name}]`).click()", tab)

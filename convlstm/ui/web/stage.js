@@ -24,6 +24,7 @@ export async function showPicture(scene) {
   if (scene !== here) return;
   playOnce();
   drawStage();
+  tell("pictured");
 }
 
 export const roomFor = (what) => parseFloat(getComputedStyle($(".stage")).getPropertyValue(`--${what}`));
