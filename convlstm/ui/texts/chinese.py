@@ -283,6 +283,7 @@ CHINESE: dict[str, str] = {
     "your drawing": "你画的图",
     "animate": "播放",
     "dark frame": "全暗，最亮像素 {n}",
+    "grey frame": "整个画面发灰，最亮像素 {n}",
     "square at": "方块位于 {x}, {y}",
     "patch at": "亮斑位于 {x}, {y}",
     "many patches": "{n} 个亮斑",

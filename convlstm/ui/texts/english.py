@@ -320,6 +320,7 @@ ENGLISH: dict[str, str] = {
     "your drawing": "your drawing",
     "animate": "animate",
     "dark frame": "all dark, brightest pixel {n}",
+    "grey frame": "grey all over, brightest pixel {n}",
     "square at": "square at {x}, {y}",
     "patch at": "bright patch at {x}, {y}",
     "many patches": "bright patches: {n}",
