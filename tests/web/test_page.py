@@ -502,6 +502,16 @@ def test_the_language_turns_everything_at_once(begin):
     assert page.get_attribute("#gradio", "lang") == "zh-CN"
 
 
+def test_the_article_is_named_and_opens_beside_the_page(begin):
+    page = begin(make_snapshot())
+    page.click("[data-tab=how]")
+    link = page.locator(".how a")
+    expect(link).to_contain_text("Shi et al. 2015, Convolutional LSTM Network")
+    expect(link).to_have_attribute("href", "https://arxiv.org/abs/1506.04214")
+    expect(link).to_have_attribute("target", "_blank")
+    expect(link).to_have_attribute("rel", "noopener")
+
+
 def test_gradios_own_errors_stay_visible(begin):
     page = begin(make_snapshot())
     page.evaluate("document.body.append(Object.assign(document.createElement('p'), "
