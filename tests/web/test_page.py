@@ -362,7 +362,7 @@ def test_pictures_are_described_by_what_they_show(begin):
     assert said("input", 0) == "Input, t − 2, seen, square at 12, 6"
     assert said("truth", 0) == "Truth, t + 1, bright patch at 6, 2"
     assert said("truth", 1) == "Truth, t + 2, square at 12, 6"
-    predicted = "square at 12, 6, blurred, brightest pixel 43 %, SSIM 0.900"
+    predicted = "bright patch at 12, 6, blurred, brightest pixel 43 %, SSIM 0.900"
     assert said("prediction", 0) == f"Prediction, t + 1, {predicted}"
     assert said("prediction", 1) == ("Prediction, t + 2, all dark, brightest pixel 4 %, SSIM 0.900")
     assert said("error", 1) == ("Error, t + 2, largest error 100 %, too dark, at 10, 4, MSE 0.001")
@@ -373,6 +373,11 @@ def test_pictures_are_described_by_what_they_show(begin):
     )
     expect(page.locator("svg.lead")).to_have_attribute(
         "aria-label", re.compile("^SSIM by lead time, t \\+ 1 – t \\+ 2, Prediction 0.900")
+    )
+    frames[5] = 40  # a haze, which is at no place
+    push(page, make_snapshot(picture={**picture, "sprites": sprites(frames)}))
+    expect(view).to_have_attribute(
+        "aria-label", "Prediction, t + 1, grey all over, brightest pixel 16 %, SSIM 0.900"
     )
 
 
@@ -495,6 +500,16 @@ def test_the_language_turns_everything_at_once(begin):
     expect(page.locator(".rows h3").first).to_have_text("输入")
     expect(page.locator("[data-tile=error] dt").first).to_have_text("重复最后一帧")
     assert page.get_attribute("#gradio", "lang") == "zh-CN"
+
+
+def test_the_article_is_named_and_opens_beside_the_page(begin):
+    page = begin(make_snapshot())
+    page.click("[data-tab=how]")
+    link = page.locator(".how a")
+    expect(link).to_contain_text("Shi et al. 2015, Convolutional LSTM Network")
+    expect(link).to_have_attribute("href", "https://arxiv.org/abs/1506.04214")
+    expect(link).to_have_attribute("target", "_blank")
+    expect(link).to_have_attribute("rel", "noopener")
 
 
 def test_gradios_own_errors_stay_visible(begin):

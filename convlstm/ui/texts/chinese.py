@@ -25,16 +25,16 @@ CHINESE: dict[str, str] = {
     "state training": "训练中",
     "state paused": "已暂停：按“继续”或“单步”",
     "state stopped": "已停止，结果保留：再训练将从头开始",
-    "state goal": "已达到目标：误差低于“停止阈值 MSE”",
+    "state goal": "已达到目标：误差低于所要求的值",
     "state finished": "已完成：再训练将从头开始",
     "state patience": "已结束：验证集上不再变好",
     "state diverged": "已发散：训练失控",
     "state failed": "出错",
-    "state shipped": "事先训练好的模型，数据它从未见过：按“训练”来训练你自己的",
+    "state shipped": "事先训练好的模型，所示数据是它从未见过的：按“训练”来训练你自己的",
     "reason unwatched": "无人观看",
     "reason worker": "它两次使服务器的计算部分崩溃",
     "reason budget": "计算时间已用完",
-    "teacher state shipped": "事先训练好的模型，数据它从未见过",
+    "teacher state shipped": "事先训练好的模型，所示数据是它从未见过的",
     "advice diverged": "训练发散，多半是因为每一步改变太大。已保留到目前为止最好的权重。请试试"
     "更低的学习率。",
     "advice failed": "本次运行出错：{reason}。按“重置”从头开始。",
@@ -47,7 +47,7 @@ CHINESE: dict[str, str] = {
     "training": "训练",
     "more": "更多：{names}",
     "preset own": "自定义设置",
-    "sentence own": "选择一个预设，即可回到确定可行的设置。",
+    "sentence own": "选择一个预设，即可回到已知的设置。",
     "unit px/frame": "像素/帧",
     "unit px": "像素",
     "unit hPa": "百帕",
@@ -59,8 +59,9 @@ CHINESE: dict[str, str] = {
     "reach enough": "✓ 信息每帧传 {reach} 像素：足以应对速度 {speed}",
     "reach short": "✗ 信息每帧只传 {reach} 像素：跟不上速度 {speed}",
     "cost": "训练约需 {time}，{mib} MiB 内存。",
+    "help cost": "估计在此训练所需的时间和计算机内存。",
     "about": "{parameters} 个参数 · {sequences} 个序列",
-    "help about": "参数是训练所改变的数；序列是它学过的序列。",
+    "help about": "参数是训练所改变的数；序列是到目前为止学过的序列。",
     "train": "训练",
     "continue": "继续",
     "pause": "暂停",
@@ -97,7 +98,7 @@ CHINESE: dict[str, str] = {
     "name exact_speed": "固定速度",
     "help exact_speed": "每个方块都恰好以此速度移动，而不是从 1 到此值随机。",
     "name noise": "噪声",
-    "help noise": "网络所见画面上的噪声；真值保持干净。",
+    "help noise": "网络所见画面上的噪声有多强；真值保持干净。",
     "name small_frames": "先用小画面",
     "help small_frames": "训练中使用较小画面（宽和高各小四分之一）的阶段所占的比例。"
     "小画面上每一步的时间只有一半多一点，学到的东西在完整画面上同样有效。",
@@ -117,8 +118,9 @@ CHINESE: dict[str, str] = {
     "name hidden_channels": "隐藏通道",
     "help hidden_channels": "记忆特征图（c、h 的通道）数：越多容量越大，也越慢。",
     "name kernel_size": "卷积核",
-    "help kernel_size": "卷积核边长 k；一层每帧把信息传递 (k−1)/2 像素；用图块时，以图块计。",
-    "digits help kernel_size": "卷积核边长，以图块计：越大看得越远。",
+    "help kernel_size": "卷积核（一层看画面的窗口）的边长 k：信息每层每帧传 (k−1)/2 像素；用图"
+    "块时，以图块计。",
+    "digits help kernel_size": "卷积核（一层看画面的窗口）的边长，以图块计：越大看得越远。",
     "name num_layers": "层数",
     "help num_layers": "叠在一起的 ConvLSTM 层数；每增加一层，网络就看得更远。",
     "name architecture": "结构",
@@ -130,12 +132,12 @@ CHINESE: dict[str, str] = {
     "help output": "sigmoid 使预测值保持在 0 到 1；线性不加限制，再截掉范围之外的部分；变化量则"
     "预测加到最后一帧上的值。",
     "name rollout": "展开方式",
-    "help rollout": "看完已见帧之后：闭环把每个预测当作下一帧读回；仅状态则不再读入任何东西。",
+    "help rollout": "看完已见帧之后：读回预测把每个预测当作下一帧读入；不再输入则什么都不再读，"
+    "只靠状态前进。",
     "name peephole": "窥视孔连接",
     "help peephole": "门也能读到记忆 c 本身。",
     "name residual": "残差",
-    "help residual": "每层把得到的输入加到自己的输出上，深的网络因此更容易学；堆叠结构需要至少"
-    "两层。",
+    "help residual": "每层把自己的输入加到输出上，深的网络因此更容易训练；堆叠结构需要至少两层。",
     "name attention": "注意力",
     "help attention": "仅用于多尺度结构：它的粗尺度能同时看到所有位置。",
     "name forget_bias": "遗忘偏置",
@@ -182,7 +184,7 @@ CHINESE: dict[str, str] = {
     "name precision": "精度",
     "help precision": "数值保存得多精细：float32 最精细，bfloat16 和 float16 较粗但往往更快；自"
     "动会选用适合本机的。",
-    "name max_minutes": "分钟",
+    "name max_minutes": "时长（分钟）",
     "help max_minutes": "运行用这么多计算时间，而不按轮数；0 表示按轮数。",
     "name stop_below": "停止阈值 MSE",
     "help stop_below": "验证集上每像素的均方误差（MSE）低于此值时结束运行；0 表示从不。",
@@ -206,8 +208,8 @@ CHINESE: dict[str, str] = {
     "choice onecycle": "单周期",
     "choice constant": "恒定",
     "choice auto": "自动",
-    "choice closed": "闭环",
-    "choice states": "仅状态",
+    "choice closed": "读回预测",
+    "choice states": "不再输入",
     "choice bce": "BCE",
     "choice mse": "MSE",
     "choice l1": "L1",
@@ -283,6 +285,7 @@ CHINESE: dict[str, str] = {
     "your drawing": "你画的图",
     "animate": "播放",
     "dark frame": "全暗，最亮像素 {n}",
+    "grey frame": "整个画面发灰，最亮像素 {n}",
     "square at": "方块位于 {x}, {y}",
     "patch at": "亮斑位于 {x}, {y}",
     "many patches": "{n} 个亮斑",
@@ -344,8 +347,7 @@ CHINESE: dict[str, str] = {
     "board state": "状态",
     "board progress": "进度",
     "board best": "最低误差与较好的基线",
-    "help board best": "目前为止验证集上的最低误差，旁边是较好的简单预测的误差。"
-    "更低时显示绿色和 ✓。",
+    "help board best": "目前为止验证集上的最低误差，旁边是较好的基线的误差。更低时显示绿色和 ✓。",
     "board curve": "曲线",
     "help board curve": "验证集误差在训练中的变化；虚线是较好的基线。",
     "board left": "已离开 · {state}",
@@ -460,9 +462,9 @@ CHINESE: dict[str, str] = {
     # How it works
     "how it works": "工作原理",
     "how cell": "单元",
-    "how cell text": "ConvLSTM 逐帧读入序列，并带着记忆 c 和状态 h 前进。它是一个 LSTM，只是所"
-    "有矩阵乘法都换成了卷积（∗）：记忆成为一组图像，在一个角落学到的规律适用于整个画面。取值 "
-    "0 到 1 的门决定写入、保留和输出多少。⊙ 是逐像素相乘，σ 压缩到 (0, 1)。",
+    "how cell text": "ConvLSTM 逐帧读入序列，并带着记忆 c 和状态 h 前进；取值 0 到 1 的门决定写"
+    "入、保留和输出多少。它是一个 LSTM（长短期记忆），只是所有矩阵乘法都换成了卷积（∗）：记忆"
+    "成为一组图像，在一个角落学到的规律适用于整个画面。⊙ 是逐像素相乘，σ 压缩到 (0, 1)。",
     "how drawing": "单元示意图：画面 x 与状态 h 经过一次卷积，得到输入门、遗忘门、输出门和新的"
     "内容，用来更新记忆 c 和状态 h",
     "eq input": "输入门：写入多少",
@@ -480,17 +482,18 @@ CHINESE: dict[str, str] = {
     "storm how reach": "边长为 k 像素的卷积核，每层每帧把信息传递 (k − 1) / 2 像素。"
     "风暴在两帧之间会移动数个像素，所以各层合起来必须够得到那么远。",
     "how honest": "画面大部分是黑的，因此连全黑帧的误差都低、SSIM 都高。所以这里的每个得分旁边"
-    "都有简单预测的得分，并且都来自训练从未见过的序列。",
-    "how training": "一个训练步让网络看一个批量的序列，把预测与随后的真实画面比较，并稍微改变权"
-    "重；一轮由一个或多个这样的步组成。每隔若干步，网络在验证集（训练从未见过的序列）上评分。",
+    "都有基线（什么也没学的预测）的得分，并且都来自训练从未见过的序列。",
+    "how training": "一个训练步让网络看一个批量的序列，把预测与真值比较，并稍微改变权重；一轮由"
+    "一个或多个这样的步组成。每隔若干步，网络在验证集（训练从未见过的序列）上评分。",
     "squares how honest": "画面大部分是黑的：64 像素的画面上只有一个 5 像素的方块时，全黑帧的 "
-    "SSIM 就有 0.97。所以这里的每个得分旁边都有全黑帧和重复最后一帧的得分，并且都来自训练从未"
-    "见过的序列。",
+    "SSIM 就有 0.97。所以这里的每个得分旁边都有两个什么也没学的基线（全黑帧和重复最后一帧）的"
+    "得分，并且都来自训练从未见过的序列。",
     "digits how honest": "画面大部分是黑的：64 像素的画面上有两个数字时，全黑帧的 SSIM 就有 "
-    "0.77。所以这里的每个得分旁边都有全黑帧和重复最后一帧的得分，并且都来自训练从未见过的数字。",
-    "storm how honest": "天气变化缓慢，因此几小时之内重复最后一张图就是不错的预报，几天之后则很"
-    "难胜过所有训练图的平均（气候平均）。所以这里的每个得分旁边都有这两者的得分，并且都来自训"
-    "练从未见过的日子。",
+    "0.77。所以这里的每个得分旁边都有两个什么也没学的基线（全黑帧和重复最后一帧）的得分，并且"
+    "都来自训练从未见过的数字。",
+    "storm how honest": "天气变化缓慢：几小时之内，重复最后一张图就是不错的预报；几天之后，则很"
+    "难胜过所有训练图的平均（气候平均）。所以这里的每个得分旁边都有这两个基线的得分，并且都来"
+    "自训练从未见过的日子。",
     "how scores": "误差：预测值与真值之差的平方的平均（MSE）。SSIM（结构相似度）：两幅画面看起"
     "来有多像，最高为 1。技巧评分：0 % 等于重复最后一帧，100 % 为完美。PSNR：画面相对于误差有"
     "多强。只有胜过两个基线时才显示绿色和 ✓。",
@@ -541,11 +544,11 @@ CHINESE: dict[str, str] = {
     "sentence one-digit": "一个反弹的数字。一两分钟内，小网络就能看出它往哪里去，"
     "但还远远画不清它。",
     "preset two-digits": "两个数字",
-    "sentence two-digits": "标准测试的两个数字，互相穿越，用紧凑网络："
-    "几分钟学会运动，一小时学会形状。",
+    "sentence two-digits": "Moving MNIST 标准测试的两个数字，互相穿越。小网络几分钟学会运动，形"
+    "状则要一小时。",
     "preset states-only": "只靠状态",
-    "sentence states-only": "看过十帧之后不再读入任何东西，连自己的预测也不读："
-    "一切都必须在状态里。",
+    "sentence states-only": "看过十帧之后不再读入任何东西，连自己的预测也不读：所需的一切都必须"
+    "在记忆 c 和状态 h 里。",
     "preset blizzard": "提前六小时",
     "sentence blizzard": "北美的气压、气温和风，每六小时一张图。"
     "半分钟内，预测就比重复最后一张图更好。",
@@ -566,7 +569,7 @@ CHINESE: dict[str, str] = {
     "rule integer": "必须是 {low} 到 {high} 的整数",
     "rule number": "必须是 {low} 到 {high} 的数",
     "rule choice": "必须是以下之一：{choices}",
-    "rule flag": "必须是真或假",
+    "rule flag": "必须是开或关",
     "rule crop": "必须是 0（整张图），或 {low} 到 {high}",
     "rule odd": "必须是奇数：1、3、5 或 7",
     "rule channels": "必须列出 1 到 {high} 个通道",
@@ -577,7 +580,7 @@ CHINESE: dict[str, str] = {
     "rule needs multiscale": "必须配合多尺度结构",
     "rule needs next frames": "必须配合堆叠结构，它预测每一个下一帧",
     "rule needs horizon": "需要至少 2 帧的预测长度",
-    "rule needs feedback": "必须配合闭环展开方式",
+    "rule needs feedback": "必须配合“读回预测”的展开方式",
     "rule needs layers": "需要至少 2 层",
     "rule third of canvas": "最多 {high}，即画布的三分之一",
     "rule sigmoid": "必须配合 sigmoid 输出",

@@ -27,7 +27,7 @@ ENGLISH: dict[str, str] = {
     "state training": "training",
     "state paused": "paused: press Continue or Step",
     "state stopped": "stopped, result kept: Train starts over",
-    "state goal": "reached its goal: the error fell below “Stop below MSE”",
+    "state goal": "reached its goal: an error below the one asked for",
     "state finished": "finished: Train starts over",
     "state patience": "ended: no longer better on the validation set",
     "state diverged": "diverged: training got out of hand",
@@ -49,7 +49,7 @@ ENGLISH: dict[str, str] = {
     "training": "Training",
     "more": "more: {names}",
     "preset own": "Your own settings",
-    "sentence own": "Choose a preset to go back to settings that are known to work.",
+    "sentence own": "Choose a preset to go back to known settings.",
     "unit px/frame": "px/frame",
     "unit px": "px",
     "unit hPa": "hPa",
@@ -61,9 +61,11 @@ ENGLISH: dict[str, str] = {
     "reach enough": "✓ Information travels {reach} px a frame: enough for speed {speed}",
     "reach short": "✗ Information travels only {reach} px a frame: it cannot follow speed {speed}",
     "cost": "About {time} of training, {mib} MiB.",
+    "help cost": "An estimate of the time that this training takes here, and of the computer's "
+    "memory that it needs.",
     "about": "{parameters} parameters · {sequences} sequences",
-    "help about": "Parameters are the numbers that training changes; sequences, those that it "
-    "has learnt from.",
+    "help about": "Parameters are the numbers that training changes; sequences are what they "
+    "have been learnt from so far.",
     "train": "Train",
     "continue": "Continue",
     "pause": "Pause",
@@ -88,7 +90,7 @@ ENGLISH: dict[str, str] = {
     "separately across and down.",
     "digits name speed": "Digit speed",
     "digits help speed": "Every digit moves this far a frame, in a direction of its own; the "
-    "Moving MNIST benchmark has 3.6.",
+    "Moving MNIST benchmark uses 3.6.",
     "name walls": "Walls",
     "help walls": "At the edge, squares come back on the other side (wrap) or turn round (bounce).",
     "name num_squares": "Squares",
@@ -103,14 +105,15 @@ ENGLISH: dict[str, str] = {
     "help exact_speed": "Every square moves at exactly this speed, instead of 1 px a frame up to "
     "it.",
     "name noise": "Noise",
-    "help noise": "Noise on the frames that the network sees; the truth stays clean.",
+    "help noise": "How strong the noise is on the frames that the network sees; the truth "
+    "stays clean.",
     "name small_frames": "Small frames first",
     "help small_frames": "Share of the training in which the frames are a quarter narrower and "
     "lower. A step on them takes little more than half of the time, and what is learnt there holds "
     "on whole frames.",
     "name num_digits": "Digits",
-    "help num_digits": "How many digits move across each other; the Moving MNIST benchmark has "
-    "two.",
+    "help num_digits": "How many digits move across each other; the Moving MNIST benchmark "
+    "uses two.",
     "name flips": "Flips",
     "help flips": "Training sequences are mirrored at random: more to learn from, though "
     "mirrored digits are no digits any more.",
@@ -129,9 +132,10 @@ ENGLISH: dict[str, str] = {
     "help hidden_channels": "How many maps the memory has (channels of c and h): more can hold "
     "more, but are slower.",
     "name kernel_size": "Kernel",
-    "help kernel_size": "Side k of the kernel: one layer passes information (k−1)/2 px a "
-    "frame; with patches, as many patches.",
-    "digits help kernel_size": "Side of the kernel, counted in patches: larger sees further.",
+    "help kernel_size": "Side k of the kernel, the window through which a layer sees: "
+    "information travels (k−1)/2 px a layer and frame; with patches, as many patches.",
+    "digits help kernel_size": "Side of the kernel, the window through which a layer sees, "
+    "counted in patches: larger sees further.",
     "name num_layers": "Layers",
     "help num_layers": "How many ConvLSTM layers stand on top of each other; with each the "
     "network sees further.",
@@ -150,8 +154,8 @@ ENGLISH: dict[str, str] = {
     "name peephole": "Peephole",
     "help peephole": "The gates also read the memory c itself.",
     "name residual": "Residual",
-    "help residual": "Layers add what they were given to what they found, which deep networks "
-    "learn more easily; a stack needs two layers for it.",
+    "help residual": "Each layer adds its input to its output, which makes deep networks "
+    "easier to train; a stack needs two layers for it.",
     "name attention": "Attention",
     "help attention": "Only for multi-scale: its coarse scales look at all places at once.",
     "name forget_bias": "Forget bias",
@@ -319,6 +323,7 @@ ENGLISH: dict[str, str] = {
     "your drawing": "your drawing",
     "animate": "animate",
     "dark frame": "all dark, brightest pixel {n}",
+    "grey frame": "grey all over, brightest pixel {n}",
     "square at": "square at {x}, {y}",
     "patch at": "bright patch at {x}, {y}",
     "many patches": "bright patches: {n}",
@@ -383,8 +388,8 @@ ENGLISH: dict[str, str] = {
     "board state": "State",
     "board progress": "Progress",
     "board best": "Lowest error, and the better baseline",
-    "help board best": "The lowest error on the validation set so far, beside that of the better "
-    "trivial prediction. Green, with a ✓, where it is lower.",
+    "help board best": "The lowest error on the validation set so far, beside that of the "
+    "better baseline. Green, with a ✓, where it is lower.",
     "board curve": "Curve",
     "help board curve": "How the error on the validation set fell over the run; the dashes are the "
     "better baseline.",
@@ -505,10 +510,10 @@ ENGLISH: dict[str, str] = {
     "how it works": "How it works",
     "how cell": "The cell",
     "how cell text": "A ConvLSTM reads a sequence frame by frame and carries a memory c and a "
-    "state h along. It is an LSTM whose every product with a matrix is a convolution (∗), so "
+    "state h along; gates between 0 and 1 say how much is written, kept and shown. It is an "
+    "LSTM (long short-term memory) whose every product with a matrix is a convolution (∗), so "
     "that the memory is a set of pictures and what is learnt in one corner holds everywhere. "
-    "Gates between 0 and 1 say what is written, kept and shown. ⊙ multiplies pixel by pixel, "
-    "σ squeezes into (0, 1).",
+    "⊙ multiplies pixel by pixel, σ squeezes into (0, 1).",
     "how drawing": "drawing of the cell: frame x and state h go through one convolution, which "
     "gives input gate, forget gate, output gate and new content; these update the memory c "
     "and the state h",
@@ -528,22 +533,24 @@ ENGLISH: dict[str, str] = {
     "frame. A storm crosses several px between two frames, so the layers together must reach as "
     "far.",
     "how honest": "Frames are mostly black, so even a black frame has a low error and a high "
-    "SSIM. That is why every score here stands beside those of trivial predictions, on "
-    "sequences that training never sees.",
-    "how training": "A training step shows the network one batch of sequences, compares what "
-    "it predicts with what followed, and changes its weights a little; an epoch is one or "
-    "more such steps. Every few steps the network is scored on the validation set: sequences "
-    "that training never sees.",
+    "SSIM. That is why every score here stands beside those of baselines, predictions that "
+    "learn nothing, on sequences that training never sees.",
+    "how training": "A training step shows the network one batch of sequences, compares its "
+    "predictions with the truth, and changes its weights a little; an epoch is one or more "
+    "such steps. Every few steps the network is scored on the validation set: sequences that "
+    "training never sees.",
     "squares how honest": "Frames are mostly black: with one square of 5 px on 64 px, a black "
-    "frame already has an SSIM of 0.97. That is why every score here stands beside those of a "
-    "black frame and of repeating the last frame, on sequences that training never sees.",
+    "frame already has an SSIM of 0.97. That is why every score here stands beside those of "
+    "two baselines that learn nothing, a black frame and repeating the last frame, on "
+    "sequences that training never sees.",
     "digits how honest": "Frames are mostly black: with two digits on 64 px, a black frame "
-    "already has an SSIM of 0.77. That is why every score here stands beside those of a black "
-    "frame and of repeating the last frame, on digits that training never sees.",
-    "storm how honest": "Weather changes slowly, so repeating the last map is a good forecast "
-    "for a few hours, and the mean of all training maps (climatology) is hard to beat after "
-    "some days. That is why every score here stands beside both, on days that training never "
-    "sees.",
+    "already has an SSIM of 0.77. That is why every score here stands beside those of two "
+    "baselines that learn nothing, a black frame and repeating the last frame, on digits that "
+    "training never sees.",
+    "storm how honest": "Weather changes slowly: for a few hours, repeating the last map is a "
+    "good forecast, and after some days the mean of all training maps (climatology) is hard "
+    "to beat. That is why every score here stands beside those of these two baselines, on "
+    "days that training never sees.",
     "how scores": "Error: the mean squared difference between predicted and true values (MSE). "
     "SSIM (structural similarity): how alike the pictures look, 1 at best. Skill score: 0 % "
     "is no better than repeating the last frame, 100 % is perfect. PSNR: how strong the "
@@ -611,11 +618,11 @@ ENGLISH: dict[str, str] = {
     "sentence one-digit": "One digit that bounces. In a minute or two a small network finds out "
     "where it goes, long before it can draw it.",
     "preset two-digits": "Two digits",
-    "sentence two-digits": "The benchmark's two digits, which pass over each other, with the "
-    "compact network: in minutes the motion, in an hour the shapes.",
+    "sentence two-digits": "The two digits of the Moving MNIST benchmark, which pass over each "
+    "other. A small network learns the motion in minutes; the shapes take an hour.",
     "preset states-only": "On the states alone",
     "sentence states-only": "After ten frames it reads nothing any more, not even its own "
-    "prediction: everything must be in the states.",
+    "prediction: all that it needs must be in the memory c and the state h.",
     "preset blizzard": "Six hours ahead",
     "sentence blizzard": "Pressure, temperature and wind over North America, a map every six "
     "hours. In half a minute it is better than repeating the last map.",
