@@ -116,7 +116,7 @@ def _component(server_functions: list[Callable], classroom: Path | None) -> gr.H
     """
     fixed = {
         "markup": (_WEB / "page.html").read_text("utf-8"),
-        "style": (_WEB / "page.css").read_text("utf-8"),
+        "style": "".join((_WEB / f"{name}.css").read_text("utf-8") for name in ("page", "speed")),
         "texts": TEXTS,
     }
     if classroom:

@@ -306,6 +306,47 @@ ENGLISH: dict[str, str] = {
     "help link": "Opens this page with these settings.",
     "copy": "Copy",
     "copied": "Copied",
+    # The speed test
+    "speed test": "Speed test",
+    "speed intro": "Which speeds can this network follow? It is shown new sequences in which "
+    "everything moves at exactly 0, 1, 2 … 8 px a frame. This takes a few seconds, and a training "
+    "under way goes on meanwhile.",
+    "speed go": "Test this network",
+    "speed again": "Test again",
+    "speed running": "{n} %",
+    "speed progress": "share of the test that is done",
+    "speed asks": "Testing the network as it is after {n} training steps.",
+    "speed asks shipped": "Testing the network that was trained earlier.",
+    "speed done shipped": "Tested: the network that was trained earlier.",
+    "speed done": "Tested: the network as it was after {n} training steps.",
+    "speed stale": "It has learnt since then: test again to see what changed.",
+    "study stop": "Stop the test",
+    "study stopped": "The test was stopped before its end, so there is no result.",
+    "study failed": "The test broke off with a fault, so there is no result. Test again; if it "
+    "happens again, tell whoever runs this server.",
+    "speed follows": "Better than both baselines at speeds: {speeds}. Trained at: {trained}.",
+    "speed follows none": "At no speed better than both baselines. Trained at: {trained}.",
+    "speed chart": "Error by speed",
+    "speed chart label": "chart of the prediction error by speed, beside the baselines; the table "
+    "beside it has the numbers",
+    "speed lead": "which predicted frames count",
+    "speed lead next": "next frame (t + 1)",
+    "speed lead mean": "mean of {n} frames",
+    "speed trained": "trained speeds",
+    "speed reach": "reach {n} px a frame",
+    "speed reach beyond": "reach {n} px a frame →",
+    "speed axis": "speed (px a frame)",
+    "speed look": "Show on the stage, at speed:",
+    "speed look at": "Show a sequence of speed {n} on the stage",
+    "speed sample": "speed {speed}: {n} of {of}",
+    "leave speed": "back to the samples",
+    "help leave speed": "Show the scene's own samples again",
+    "speed heat": "SSIM minus the better baseline's",
+    "speed heat label": "SSIM minus the better baseline's, by speed and lead time",
+    "speed heat hint": "Blue and +: more like the truth than both baselines. Orange and −: less. "
+    "Point at a field for its numbers; click it to see such a sequence.",
+    "speed corner": "speed",
+    "speed cell": "Speed {speed}, {when}: SSIM {ssim}, {name} {best}. Difference {gain}.",
     # A class
     "name student": "Your name",
     "help name student": "Your teacher sees it beside your training; leave it empty to be a "
