@@ -161,6 +161,22 @@ def _server_functions(pool: Pool, files: Path) -> list[Callable]:
         run = _get(payload, "run")
         return await pool.ask("stop_study", run, run=run)
 
+    async def pin(payload: object) -> Reply:
+        run = _get(payload, "run")
+        return await pool.ask("pin", run, run=run)
+
+    async def unpin(payload: object) -> Reply:
+        run = _get(payload, "run")
+        return await pool.ask("unpin", run, _get(payload, "number"), run=run)
+
+    async def pins(payload: object) -> Reply:
+        run = _get(payload, "run")
+        return await pool.ask("pins", run, run=run)
+
+    async def compare(payload: object) -> Reply:
+        run = _get(payload, "run")
+        return await pool.ask("compare", run, run=run)
+
     async def draw(payload: object) -> Reply:
         run, drawing, angle = (_get(payload, name) for name in ("run", "drawing", "angle"))
         return await pool.ask("draw", run, drawing, angle, run=run)
@@ -189,6 +205,10 @@ def _server_functions(pool: Pool, files: Path) -> list[Callable]:
         look,
         study,
         stop_study,
+        pin,
+        unpin,
+        pins,
+        compare,
         draw,
         open_checkpoint,
         download,

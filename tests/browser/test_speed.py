@@ -32,7 +32,7 @@ def test_the_shipped_model_is_tested_and_a_speed_is_looked_at(open_page):
     assert row(page, "truth") == before
 
 
-def test_a_training_goes_on_while_it_is_tested_and_when_the_test_is_stopped(open_page):
+def test_a_training_goes_on_while_it_is_tested(open_page):
     page = open_page(long("squares"))
     press(page, "train")
     wait_for_epoch(page, 5)
@@ -41,9 +41,17 @@ def test_a_training_goes_on_while_it_is_tested_and_when_the_test_is_stopped(open
     expect(page.locator(FOUND)).to_be_visible()
     expect(page.locator(".speed-heard")).to_contain_text("It has learnt since then")
     expect(page.locator("[data-do=pause]")).to_be_visible()
+    press(page, "stop")
+    wait_for_state(page, "stopped")
+
+
+def test_a_long_test_is_stopped_and_its_run_stays(open_page):
+    page = open_page("?scene=squares&hidden=48&kernel=7&layers=3")
+    press(page, "step")
+    wait_for_state(page, "paused")
+    page.click("[data-tab=speed]")
     press(page, "test-speeds")
     press(page, "stop-study")
     expect(page.locator(".speed-heard")).to_contain_text("stopped before its end")
-    expect(page.locator("[data-do=pause]")).to_be_visible()
-    press(page, "stop")
-    wait_for_state(page, "stopped")
+    expect(page.locator("[data-do=test-speeds]")).to_have_text("Test again")
+    wait_for_state(page, "paused")

@@ -114,6 +114,7 @@ def make_snapshot(**changes: object) -> dict:
         "curve": {"steps": 100, "train": "1 0.1;2 0.05;", "validation": "2 0.04;", "marks": []},
         "scores": None,
         "study": None,
+        "pins": {"version": 0, "count": 0},
         "picture": make_picture(),
         **changes,
     }

@@ -465,6 +465,8 @@ CHINESE: dict[str, str] = {
     "rule unknown": "不是一个设置；可用的设置有 {choices}",
     "rule mapping": "必须是一组设置",
     "rule needs digits": "只适用于手写数字的场景",
+    "rule pins": "最多 {high} 个：请先取消固定一个",
+    "rule pinned size": "一次运行固定的所有网络合计最多 {high} MiB",
     "rule needs speed": "只适用于可以设定运动速度的场景",
     "rule not in a script": "无法写进脚本",
     "rule name": "最多 {high} 个可见字符，且不含 <、> 或 &",
