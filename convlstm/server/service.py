@@ -191,9 +191,10 @@ class Service:
 
     @_never_raising
     async def pins(self, run_id: object) -> Reply:
-        """Return what was told of the runs that are pinned beside a run, which never changes."""
+        """Return what was told of the runs pinned beside a run, and the settings that it has."""
         run = await self._run(run_id)
-        return {"pins": [{"number": pin.number, **pin.told} for pin in run.pins.all]}
+        told = [{"number": pin.number, **pin.told} for pin in run.pins.all]
+        return {"pins": told, "settings": settings_of(run.config)}
 
     @_never_raising
     async def compare(self, run_id: object) -> Reply:

@@ -116,7 +116,9 @@ def _component(server_functions: list[Callable], classroom: Path | None) -> gr.H
     """
     fixed = {
         "markup": (_WEB / "page.html").read_text("utf-8"),
-        "style": "".join((_WEB / f"{name}.css").read_text("utf-8") for name in ("page", "speed")),
+        "style": "".join(
+            (_WEB / f"{name}.css").read_text("utf-8") for name in ("page", "speed", "pins")
+        ),
         "texts": TEXTS,
     }
     if classroom:

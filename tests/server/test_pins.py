@@ -236,7 +236,8 @@ def test_the_page_pins_compares_and_takes_a_file_home(service):
                 assert (each["what"], each["step"], each["value"]) in values
         assert (await service.unpin(run, 7))["notice"]["name"] == "number"
         assert await service.unpin(run, 1) == {}
-        assert await service.pins(run) == {"pins": []}
+        settings = settings_of(service.scheduler.get(run).config)
+        assert await service.pins(run) == {"pins": [], "settings": settings}
         for lost in (None, 3, "gone", []):
             for answer in (service.pin, service.pins, service.compare):
                 assert await answer(lost) == {"notice": {"key": "lost"}}

@@ -218,7 +218,7 @@ def begin(blank: Page) -> Callable[..., Page]:
 
 
 def start_page(page: Page, replies: dict[str, object], *, in_class: bool = False) -> None:
-    styles = ("page.css", "speed.css", *(["class.css"] if in_class else []))
+    styles = ("page.css", "speed.css", "pins.css", *(["class.css"] if in_class else []))
     given = {
         "markup": (WEB / "page.html").read_text("utf-8"),
         "style": "".join((WEB / name).read_text("utf-8") for name in styles),

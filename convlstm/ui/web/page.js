@@ -8,6 +8,7 @@ import { recall, remember } from "./memory.js";
 import { showNotice } from "./notices.js";
 import { clearPad, preparePad, sendDrawing, showAngle } from "./pad.js";
 import { arrowOnHeat, readCell } from "./heat.js";
+import { pin, showPins, unpin, usePinned } from "./pins.js";
 import { goToMoment, toggleCloseUp, togglePlaying } from "./player.js";
 import { keep, reset, throwAway, turn } from "./reset.js";
 import { act, announceSettings, attach, lookAtSample, listenForSilence, receive, turnSample } from "./runs.js";
@@ -42,6 +43,9 @@ const ACTIONS = {
   "stop-study": stopStudy,
   "look-speed": (button) => lookAtSpeed(Number(button.dataset.speed)),
   "leave-speed": () => lookAtSample(0),
+  pin,
+  unpin: (button) => unpin(Number(button.dataset.pin)),
+  "use-pinned": (button) => usePinned(Number(button.dataset.pin)),
   copy: copyLink,
   "clear-pad": clearPad,
   "send-drawing": sendDrawing,
@@ -77,6 +81,7 @@ function showSnapshot() {
   drawCurve(snapshot);
   showTiles(snapshot);
   showSpeed(snapshot);
+  showPins(snapshot);
   return showPicture(here);
 }
 
