@@ -253,7 +253,9 @@ def test_arrows_go_from_tab_to_tab(begin):
     page.keyboard.press("ArrowRight")
     assert page.is_visible("#cp-speed") and page.is_hidden("#cp-share")
     page.keyboard.press("ArrowRight")
-    assert page.is_visible("#cp-how") and page.is_hidden("#cp-speed")
+    assert page.is_visible("#cp-compare") and page.is_hidden("#cp-speed")
+    page.keyboard.press("ArrowRight")
+    assert page.is_visible("#cp-how") and page.is_hidden("#cp-compare")
     page.keyboard.press("ArrowRight")  # round, as screen readers expect
     assert page.is_visible("#cp-share")
     page.keyboard.press("ArrowLeft")

@@ -5,11 +5,13 @@ import { $, make, setText, shape } from "./dom.js";
 import { unitOf } from "./numbers.js";
 import { text } from "./words.js";
 
+const sample = (number) => shape("svg", { width: 26, height: 8, "aria-hidden": "true" }, shape("path", { class: `pin-${number}`, d: "M0 4H26" }));
+
 export function drawPinCurves(runs, stage) {
   const svg = $("svg.pin-curves"), room = roomOf(svg, [120, 80]);
   const unit = stage.error.unit && text("in unit", { unit: unitOf(stage.error.unit) });
   setText($(".pin-measure"), [`${text(`measure ${stage.error.kind}`)}${unit ? ` ${unit}` : ""}`, text("curve validation"), text(`scale ${stage.error.axis}`)].join(text("comma")));
-  $(".pin-legend").replaceChildren(...runs.map(({ name, number }) => make("li", { class: `pin-${number}` }, name)));
+  $(".pin-legend").replaceChildren(...runs.map(({ name, number }) => make("li", { class: `pin-${number}` }, sample(number), name)));
   if (!room) return;
   const curves = runs.map(({ curve }) => points(curve.validation)), all = curves.flat();
   const left = 3.6 * typeSize(), right = room.width - 12, top = 10, bottom = room.height - 2 * typeSize();

@@ -3,9 +3,8 @@ import { $, make, setText } from "./dom.js";
 import { unpackSprites } from "./frames.js";
 import { moment, ratio } from "./numbers.js";
 import { paint } from "./paint.js";
+import { roomFor } from "./stage.js";
 import { text } from "./words.js";
-
-const ROOM = 56; // px
 
 // The frames of the rows that the server sent, unpacked.
 drawPinRows.unpacked = (rows, { width, height }) =>
@@ -14,7 +13,7 @@ drawPinRows.unpacked = (rows, { width, height }) =>
 export function drawPinRows(frames, stage, pinned) {
   const box = $(".pin-rows");
   if (!frames) return;
-  const { picture, truth, prediction } = frames;
+  const { picture, truth, prediction } = frames, room = roomFor("thumb");
   const rows = [
     { name: text("row truth"), kind: "truth", frames: truth },
     { name: text("pin this run"), kind: "pin-0", frames: prediction, scores: picture.scores },
@@ -34,7 +33,7 @@ export function drawPinRows(frames, stage, pinned) {
     if (!list) return setText($("p", row), text(isOther ? "pin other" : "pin waits"));
     return list.forEach((frame, i) => {
       const figure = row.children[i], canvas = $("canvas", figure), score = scores?.[i];
-      paint(canvas, frame, { picture, stage, room: ROOM });
+      paint(canvas, frame, { picture, stage, room });
       setText($("figcaption", figure), score ? ratio(score.ssim) : moment(i + 1));
       canvas.setAttribute("aria-label", [name, moment(i + 1), score && `SSIM ${ratio(score.ssim)}`].filter(Boolean).join(text("comma")));
     });

@@ -89,7 +89,7 @@ export function differing(runs) {
 function fillTable(runs) {
   const names = differing(runs);
   const head = ["pin run", "pin error", "ssim", "skill", "pin steps"].map((key) => make("th", { scope: "col" }, text(key)));
-  $(".pin-table").replaceChildren(make("thead", {}, make("tr", {}, ...head, make("td", {}))), ...runs.map((run) => tableRows(run, names)));
+  $(".pin-table").replaceChildren(make("thead", {}, make("tr", {}, ...head)), ...runs.map((run) => tableRows(run, names)));
 }
 
 // A run's scores, and under them the settings in which it differs.
@@ -108,9 +108,8 @@ function tableRows(run, names) {
     cell(own ? withUnit(errorNumber(own.error, error), error.unit) : "–", own ? beside(best("error", Math.min), (value) => errorNumber(value, error)) : text("pin unscored")),
     cell(own ? ratio(own.ssim) : "–", beside(best("ssim", Math.max), ratio)),
     cell(scores ? percent(scores.skill) : "–"),
-    make("td", {}, run.shipped ? text("pin shipped") : count(run.step)),
-    make("td", {}, make("span", { class: "chips" }, ...buttons)));
-  const differs = make("tr", { class: "differs" }, make("td", { colspan: 6 }, make("span", { class: "chips" }, text(chips.length ? "pin settings" : "pin same"), ...chips)));
+    make("td", {}, run.shipped ? text("pin shipped") : count(run.step)));
+  const differs = make("tr", { class: "differs" }, make("td", { colspan: 5 }, make("span", { class: "chips" }, text(chips.length ? "pin settings" : "pin same"), ...chips, ...buttons)));
   return make("tbody", { class: `pin-${number}` }, numbers, differs);
 }
 
