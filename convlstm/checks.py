@@ -34,6 +34,8 @@ RULES = {
     "mapping": "must be an object of settings",
     "needs digits": "is for a scene of handwritten digits",
     "needs speed": "is for a scene in which things move at a speed that one may set",
+    "pins": "must be at most {high}: unpin one first",
+    "pinned size": "must be at most {high} MiB for all pinned networks of a run together",
     "not in a script": "cannot be said in a script",
     "name": "must be at most {high} letters that can be seen, without <, > or &",
     "budget": "must be at most {high}: {cost} is over the limit of {limit} on this server",

@@ -10,6 +10,7 @@ from convlstm.pieces import Cancelled, cancellable
 from convlstm.scenes.drawing import Drawing
 from convlstm.server.credit import Credit
 from convlstm.server.loan import Loan
+from convlstm.server.pins import Pins
 from convlstm.server.study import Study
 from convlstm.server.view import Shown, SpeedSample, StagePicture, View
 from convlstm.settings import configure
@@ -58,11 +59,11 @@ class Run:
         shipped: whether it shows a model that was trained before, untouched.
         chosen: whether its settings are somebody's choice, and not those of the page's first model.
         told_at: when its last snapshot was made.
-        kept_mib: memory that it holds, or comes to hold, between two steps, MiB.
         watched_at: when somebody last wanted to know of it.
         looked_at: when somebody last looked at its pictures.
         loan: of another process that computes it meanwhile; None while it is computed here.
         study: the newest long question about its network, or None.
+        pins: the runs that are pinned beside it; a reset leaves them.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Run:
         self.watched_at = self.looked_at = time.monotonic()
         self.loan: Loan | None = None
         self.study: Study | None = None
+        self.pins = Pins()
         self.replace_trainer(trainer, shipped=shipped)
         self.chosen = not shipped
 
@@ -104,7 +106,7 @@ class Run:
         self._picture_pause = _PICTURE_SECONDS
         self._pieces, self._is_between = trainer.pieces(), True
         self.view = View(trainer)
-        self.kept_mib = estimate(trainer.config, trainer.precision).kept_mib
+        self._trainer_mib = estimate(trainer.config, trainer.precision).kept_mib
         self.version += 1
 
     @property
@@ -116,6 +118,11 @@ class Run:
     def wanted(self) -> TrainConfig:
         """The settings that it will have after the step under way."""
         return configure(self._changes, self.config) if self._changes else self.config
+
+    @property
+    def kept_mib(self) -> float:
+        """Memory that it holds, or comes to hold, between two steps, MiB."""
+        return self._trainer_mib + self.pins.mib
 
     @property
     def shown(self) -> Shown:

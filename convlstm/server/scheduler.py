@@ -15,6 +15,7 @@ import torch
 
 from convlstm.checks import SettingError, check_choice, check_integer
 from convlstm.devices import Threads, resolve_precision
+from convlstm.files.checkpoint import network_bytes
 from convlstm.pieces import cancellable
 from convlstm.scenes.drawing import make_drawing
 from convlstm.server.budget import check_budget
@@ -23,7 +24,7 @@ from convlstm.server.limits import Limits
 from convlstm.server.run import ACTIVE, WATCHED_SECONDS, Run
 from convlstm.server.runs import Runs
 from convlstm.server.shelf import Shelf
-from convlstm.server.snapshot import Viewer
+from convlstm.server.snapshot import Viewer, told_of
 from convlstm.server.study import STUDIES
 from convlstm.settings import configure, differences
 from convlstm.training.config import CHANGEABLE, TrainConfig
@@ -249,6 +250,30 @@ class Scheduler:
                 run.stop_study()
 
         job()  # at once, and once more behind a `study` that is still to be begun
+        return self.call(job)
+
+    def pin(self, run: Run) -> Future:
+        """Keep what a run's network is now, and its curve and scores, beside the run.
+
+        Its future may hold a SettingError, where as many are pinned as may be, or a ServerFull.
+        """
+
+        def job() -> None:
+            content = network_bytes(run.trainer, best=False)
+            run.pins.check_room(content)
+            self._runs.make_room(run.kept_mib + len(content) / 2**20, run)
+            run.pins.add(told_of(run), content)
+            run.version += 1
+
+        return self.call(job)
+
+    def unpin(self, run: Run, number: object) -> Future:
+        """Forget a pinned run; the future may hold a SettingError."""
+
+        def job() -> None:
+            run.pins.remove(number)
+            run.version += 1
+
         return self.call(job)
 
     def look(self, run: Run, sample: object, speed: object = None) -> None:
@@ -488,7 +513,8 @@ class Scheduler:
 
     def _give(self, run: Run, trainer: Trainer, *, shipped: bool = False) -> Run:
         """Give a run another trainer, if there is memory for it."""
-        self._runs.make_room(estimate(trainer.config, trainer.precision).kept_mib, run)
+        mib = estimate(trainer.config, trainer.precision).kept_mib + run.pins.mib
+        self._runs.make_room(mib, run)
         self._leave_line(run)
         run.interrupt()
         run.replace_trainer(trainer, shipped=shipped)

@@ -184,6 +184,35 @@ class Service:
         return await _done(self.scheduler.look_inside(run, asked))
 
     @_never_raising
+    async def pin(self, run_id: object) -> Reply:
+        """Keep what a run is now beside it, to compare with later."""
+        await _done(self.scheduler.pin(await self._run(run_id)))
+        return {}
+
+    @_never_raising
+    async def unpin(self, run_id: object, number: object) -> Reply:
+        """Forget one of the runs that are pinned beside a run."""
+        await _done(self.scheduler.unpin(await self._run(run_id), number))
+        return {}
+
+    @_never_raising
+    async def pins(self, run_id: object) -> Reply:
+        """Return what was told of the runs pinned beside a run, and the settings that it has."""
+        run = await self._run(run_id)
+        told = [{"number": pin.number, **pin.told} for pin in run.pins.all]
+        return {"pins": told, "settings": settings_of(run.config)}
+
+    @_never_raising
+    async def compare(self, run_id: object) -> Reply:
+        """Return what the pinned networks make of the sequence that a run's viewers look at."""
+        run, rows = await self._run(run_id), []
+        shown = run.shown
+        for pin in run.pins.all:  # each a job of its own, so that others have their turns between
+            job = functools.partial(run.pins.row, pin, run.trainer, run.view, shown)
+            rows.append(await _done(self.scheduler.call(job)))
+        return {"rows": rows}
+
+    @_never_raising
     async def draw(self, run_id: object, drawing: object, angle: object) -> Reply:
         """Set a drawn digit moving, and show how a run's network continues it.
 

@@ -82,6 +82,7 @@ class Viewer:
             },
             "scores": self._evaluation and _scores(self._evaluation, measure),
             "study": run.study and run.study.told(),
+            "pins": {"version": run.pins.version, "count": len(run.pins.all)},
             "picture": self._picture_of(run, measure),
         }
 
@@ -102,6 +103,17 @@ class Viewer:
             self._picture = picture
             self._picture_value = picture and _picture(picture, run, measure)
         return self._picture_value
+
+
+def told_of(run: Run) -> dict[str, object]:
+    """Return what stays to be told of a run when it is pinned: facts, curve and scores."""
+    snapshot = Viewer(run).snapshot(1)
+    names = ("shipped", "step", "steps", "seconds", "curve", "scores")
+    error = snapshot["stage"]["error"]
+    return {name: snapshot[name] for name in names} | {
+        "settings": settings_of(run.config),
+        "error": error,
+    }
 
 
 def _stage(trainer: Trainer) -> dict[str, object]:

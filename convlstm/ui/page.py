@@ -23,6 +23,7 @@ from convlstm.ui.texts import TEXTS  # noqa: E402
 from convlstm.ui.zero_gpu import ZeroGpu, lends  # noqa: E402
 
 _WEB = Path(__file__).parent / "web"
+_STYLES = ("page", "inside", "speed", "pins")
 _MOST_UNREAD = 4  # messages of streams that a visitor may leave unread before they end
 # Gradio runs this in the component; what it gives goes to the modules, which import each other. It
 # looks here for the names of the component's own events. At every update it goes through all props,
@@ -116,7 +117,7 @@ def _component(server_functions: list[Callable], classroom: Path | None) -> gr.H
     """
     fixed = {
         "markup": (_WEB / "page.html").read_text("utf-8"),
-        "style": "".join((_WEB / f"{name}.css").read_text("utf-8") for name in ("page", "inside")),
+        "style": "".join((_WEB / f"{name}.css").read_text("utf-8") for name in _STYLES),
         "texts": TEXTS,
     }
     if classroom:
@@ -165,6 +166,22 @@ def _server_functions(pool: Pool, files: Path) -> list[Callable]:
         run = _get(payload, "run")
         return await pool.ask("look_inside", run, _get(payload, "asked"), run=run)
 
+    async def pin(payload: object) -> Reply:
+        run = _get(payload, "run")
+        return await pool.ask("pin", run, run=run)
+
+    async def unpin(payload: object) -> Reply:
+        run = _get(payload, "run")
+        return await pool.ask("unpin", run, _get(payload, "number"), run=run)
+
+    async def pins(payload: object) -> Reply:
+        run = _get(payload, "run")
+        return await pool.ask("pins", run, run=run)
+
+    async def compare(payload: object) -> Reply:
+        run = _get(payload, "run")
+        return await pool.ask("compare", run, run=run)
+
     async def draw(payload: object) -> Reply:
         run, drawing, angle = (_get(payload, name) for name in ("run", "drawing", "angle"))
         return await pool.ask("draw", run, drawing, angle, run=run)
@@ -194,6 +211,10 @@ def _server_functions(pool: Pool, files: Path) -> list[Callable]:
         look_inside,
         study,
         stop_study,
+        pin,
+        unpin,
+        pins,
+        compare,
         draw,
         open_checkpoint,
         download,

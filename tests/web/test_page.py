@@ -276,14 +276,22 @@ def test_arrows_turn_the_sample_and_ask_no_more_than_that(begin):
     page = begin(make_snapshot())
     page.locator("h1").click()
     page.keyboard.press("ArrowLeft")
-    assert wait_asked(page, "look") == {"run": "run-dots", "sample": 7}
+    assert wait_asked(page, "look") == {"run": "run-dots", "sample": 7, "speed": None}
 
 
 def test_arrows_go_from_tab_to_tab(begin):
     page = begin(make_snapshot())
     page.focus("[data-tab=share]")
     page.keyboard.press("ArrowRight")
-    assert page.is_visible("#cp-how") and page.is_hidden("#cp-share")
+    assert page.is_visible("#cp-speed") and page.is_hidden("#cp-share")
+    page.keyboard.press("ArrowRight")
+    assert page.is_visible("#cp-compare") and page.is_hidden("#cp-speed")
+    page.keyboard.press("ArrowRight")
+    assert page.is_visible("#cp-how") and page.is_hidden("#cp-compare")
+    page.keyboard.press("ArrowRight")  # round, as screen readers expect
+    assert page.is_visible("#cp-share")
+    page.keyboard.press("ArrowLeft")
+    assert page.is_visible("#cp-how")
     assert asked(page, "look") == []
 
 
