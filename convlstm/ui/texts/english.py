@@ -82,7 +82,7 @@ ENGLISH: dict[str, str] = {
     "help speed": "How far things move from one frame to the next.",
     "squares name speed": "Square speed",
     "squares help speed": "Each square moves 1 to this many px a frame, drawn separately across "
-    "and down.",
+    "and down; at 0 it stands still.",
     "digits name speed": "Digit speed",
     "digits help speed": "Every digit moves this far a frame, in a direction of its own; the "
     "benchmark has 3.6.",
@@ -95,7 +95,25 @@ ENGLISH: dict[str, str] = {
     "name canvas": "Canvas",
     "help canvas": "Side of the frame; twice the side is four times the work.",
     "name directions": "Directions",
-    "help directions": "Squares move down and to the right only, as in the article, or every way.",
+    "help directions": "Squares move down and to the right only, as in the article, or every way, "
+    "or straight to the right.",
+    "name exact_speed": "Exact speed",
+    "help exact_speed": "Every square moves at exactly this speed, instead of 1 px a frame up to "
+    "it.",
+    "name bar_width": "Bar width",
+    "help bar_width": "An upright bar hides what is behind it, so that the network has to remember "
+    "the square. 0 takes the bar away.",
+    "name bar_left": "Bar from the left",
+    "help bar_left": "How far the bar stands from the left side of the frame.",
+    "name bar_hides": "The bar hides",
+    "help bar_hides": "What the bar hides: squares in the input only, while the truth still shows "
+    "them, or in the truth as well.",
+    "name bar_grows": "Bar grows",
+    "help bar_grows": "Share of the training over which the bar grows from 1 px to its width. From "
+    "behind a wide bar alone, little is learnt.",
+    "name dropped_frames": "Dropped frames",
+    "help dropped_frames": "Share of the frames seen that are black instead, picked at random. The "
+    "first is always shown.",
     "name noise": "Noise",
     "help noise": "Noise on the frames that the network sees; the truth stays clean.",
     "name small_frames": "Small frames first",
@@ -205,6 +223,9 @@ ENGLISH: dict[str, str] = {
     "choice bounce": "bounce",
     "choice down-right": "down-right",
     "choice all": "all",
+    "choice right": "right",
+    "choice input": "input only",
+    "choice both": "input and truth",
     "choice future": "future",
     "choice sigmoid": "sigmoid",
     "choice linear": "linear",
@@ -248,11 +269,14 @@ ENGLISH: dict[str, str] = {
     "ssim": "SSIM",
     "skill": "Skill score",
     "psnr": "PSNR",
+    "unseen": "Skill, nothing seen",
     "help error": "How far predicted values are from the true ones, squared and averaged (MSE; "
     "RMSE takes the root): 0 is perfect.",
     "help ssim": "How alike the pictures look: 1 is perfect.",
     "help skill": "0 % is no better than repeating the last frame, 100 % is perfect.",
     "help psnr": "How far the picture stands above its error: higher is better.",
+    "help unseen": "The skill score of the sequences alone whose newest frame shows no square: it "
+    "must be remembered. 0 % is no better than the better baseline, 100 % is perfect.",
     # The stage
     "stage title": "{n} frames seen, {m} predicted",
     "stage subtitle": "on data that training never sees",
