@@ -252,6 +252,18 @@ PRESETS: dict[str, dict[str, object]] = {
         "evaluate_every": 10,
     },
     "too-fast": {"speed": 4, "kernel_size": 3, "small_frames": 0.6},
+    "behind-the-bar": {  # one motion, or nothing is learnt in a minute
+        "canvas": 32,
+        "square_size": 4,
+        "speed": 1,
+        "exact_speed": True,
+        "directions": "right",
+        "bar_width": 8,
+        "bar_grows": 0.6,
+        "context_frames": 12,
+        "epochs": 400,
+        "evaluate_every": 20,
+    },
     "deep": {
         "num_squares": 2,
         "directions": "all",

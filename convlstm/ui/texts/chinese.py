@@ -397,6 +397,9 @@ CHINESE: dict[str, str] = {
     "preset too-fast": "对卷积核来说太快",
     "sentence too-fast": "会失败：方块每帧最多移动 4 像素，3x3 卷积核只传 1 像素。"
     "把卷积核改为 7、层数改为 2 再训练。",
+    "preset behind-the-bar": "挡板后面",
+    "sentence behind-the-bar": "灰色挡板在输入中遮住方块，真值中却看得见。"
+    "方块在哪里、何时出来，网络只能靠记忆。",
     "preset deep": "又深又慢",
     "sentence deep": "三层加残差：最终更清晰，每一步也贵得多。",
     "preset one-digit": "一个数字",

@@ -444,6 +444,9 @@ ENGLISH: dict[str, str] = {
     "preset too-fast": "Too fast for its kernel",
     "sentence too-fast": "Fails: the square moves up to 4 px a frame, a 3x3 kernel passes on 1 px. "
     "Raise the kernel to 7 with 2 layers and train again.",
+    "preset behind-the-bar": "Behind the bar",
+    "sentence behind-the-bar": "A grey bar hides the square from the network, not from the truth. "
+    "Only what it remembers says where the square is, and when it comes out.",
     "preset deep": "Deep and slow",
     "sentence deep": "Three layers with residual connections: sharper in the end, and each step "
     "costs far more.",
