@@ -252,7 +252,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "evaluate_every": 10,
     },
     "too-fast": {"speed": 4, "kernel_size": 3, "small_frames": 0.6},
-    "behind-the-bar": {  # one motion, or nothing is learnt in a minute
+    "behind-the-bar": {
         "canvas": 32,
         "square_size": 4,
         "speed": 1,
@@ -260,7 +260,8 @@ PRESETS: dict[str, dict[str, object]] = {
         "directions": "right",
         "bar_width": 8,
         "bar_grows": 0.6,
-        "context_frames": 12,
+        "forget_bias": 3.0,  # with less, some networks remember by h alone
+        "context_frames": 10,
         "epochs": 400,
         "evaluate_every": 20,
     },
