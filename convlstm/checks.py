@@ -27,6 +27,8 @@ RULES = {
     "needs feedback": 'must go with rollout "closed"',
     "needs layers": "needs num_layers of 2 or more",
     "third of canvas": "must be at most {high}, a third of the canvas",
+    "half of canvas": "must be at most {high}, half of the canvas",
+    "bar in frame": "must be at most {high}, so that the bar ends inside the frame",
     "sigmoid": 'must go with output "sigmoid"',
     "crop": "must be 0, for whole maps, or from {low} to {high}",
     "steps": "must be at most {high} with so many epochs: a run has at most 1,000,000 steps",

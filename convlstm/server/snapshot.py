@@ -131,15 +131,24 @@ def _stage(trainer: Trainer) -> dict[str, object]:
         "closeUp": look["close_up"],
         "drawable": look["drawable"],
         "hasSpeeds": has_speeds(scene),
+        "hides": scene.hides,
     }
 
 
 def _scores(evaluation: Evaluation, measure: Measure) -> dict[str, object]:
+    unseen = evaluation.unseen
     return {
         "model": _brief(evaluation.model, measure),
         "baselines": {n: _brief(each, measure) for n, each in evaluation.baselines.items()},
         "skill": _number(evaluation.skill),
         "isBlack": evaluation.is_black,
+        "unseen": unseen
+        and {
+            "model": _number(unseen.skill),
+            "baselines": {
+                n: _number(unseen.skill_of(each)) for n, each in unseen.baselines.items()
+            },
+        },
     }
 
 

@@ -110,6 +110,7 @@ def make_snapshot(**changes: object) -> dict:
             "closeUp": True,
             "drawable": True,
             "hasSpeeds": True,
+            "hides": False,
         },
         "curve": {"steps": 100, "train": "1 0.1;2 0.05;", "validation": "2 0.04;", "marks": []},
         "scores": None,

@@ -107,6 +107,33 @@ def test_the_tiles_show_both_baselines_and_are_green_only_over_the_better_one(be
     expect(page.locator("[data-score=skill]")).to_have_text("50 %")
 
 
+def test_where_a_scene_hides_things_a_tile_says_what_is_remembered(begin):
+    page = begin(make_snapshot())
+    expect(page.locator("[data-tile=psnr]")).to_be_visible()
+    expect(page.locator("[data-tile=unseen]")).to_be_hidden()
+    hiding = make_snapshot()
+    hiding["stage"]["hides"] = True
+    push(page, hiding)
+    expect(page.locator("[data-tile=psnr]")).to_be_hidden()
+    tile = page.locator("[data-tile=unseen]")
+    expect(tile).to_be_visible()
+    expect(tile.locator("strong")).to_have_text("–")
+    of_validation = {
+        "model": scores(0.005, 0.6),
+        "baselines": {"copy_last": scores(0.01, 0.5), "black": scores(0.004, 0.7)},
+        "skill": 0.5,
+        "isBlack": False,
+        "unseen": {"model": 0.93, "baselines": {"copy_last": 0, "black": -0.4}},
+    }
+    push(page, {**hiding, "scores": of_validation})
+    expect(tile.locator("strong")).to_have_text("93 %")
+    expect(tile.locator("dd")).to_have_text(["0 %", "-40 %"])
+    expect(tile).to_have_class("tile good")
+    of_validation["unseen"]["model"] = -0.1
+    push(page, {**hiding, "scores": of_validation})
+    expect(tile).to_have_class("tile")
+
+
 def test_the_stage_shows_seen_where_nothing_was_predicted(begin):
     page = begin(make_snapshot())
     assert [page.locator(f".row-frames.{row} canvas").count() for row in ("input", "error")] == [

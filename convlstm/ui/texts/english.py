@@ -86,8 +86,8 @@ ENGLISH: dict[str, str] = {
     "name speed": "Speed",
     "help speed": "How far things move from one frame to the next.",
     "squares name speed": "Square speed",
-    "squares help speed": "Each square moves 1 to this many px a frame, chosen at random, "
-    "separately across and down.",
+    "squares help speed": "Each square moves 1 to this many px a frame, drawn separately across "
+    "and down; at 0 it stands still.",
     "digits name speed": "Digit speed",
     "digits help speed": "Every digit moves this far a frame, in a direction of its own; the "
     "Moving MNIST benchmark uses 3.6.",
@@ -100,10 +100,25 @@ ENGLISH: dict[str, str] = {
     "name canvas": "Canvas",
     "help canvas": "Side of the frame; twice the side is four times the work.",
     "name directions": "Directions",
-    "help directions": "Squares move down and to the right only, or every way.",
+    "help directions": "Squares move down and to the right only, as in the article, or every way, "
+    "or straight to the right.",
     "name exact_speed": "Exact speed",
     "help exact_speed": "Every square moves at exactly this speed, instead of 1 px a frame up to "
     "it.",
+    "name bar_width": "Bar width",
+    "help bar_width": "An upright bar hides what is behind it, so that the network has to remember "
+    "the square. 0 takes the bar away.",
+    "name bar_left": "Bar from the left",
+    "help bar_left": "How far the bar stands from the left side of the frame.",
+    "name bar_hides": "The bar hides",
+    "help bar_hides": "What the bar hides: squares in the input only, while the truth still shows "
+    "them, or in the truth as well.",
+    "name bar_grows": "Bar grows",
+    "help bar_grows": "Share of the training over which the bar grows from 1 px to its width. From "
+    "behind a wide bar alone, little is learnt.",
+    "name dropped_frames": "Dropped frames",
+    "help dropped_frames": "Share of the frames seen that are black instead, picked at random. The "
+    "first is always shown.",
     "name noise": "Noise",
     "help noise": "How strong the noise is on the frames that the network sees; the truth "
     "stays clean.",
@@ -234,6 +249,9 @@ ENGLISH: dict[str, str] = {
     "choice bounce": "bounce",
     "choice down-right": "down-right",
     "choice all": "all",
+    "choice right": "right",
+    "choice input": "input only",
+    "choice both": "input and truth",
     "choice future": "future",
     "choice sigmoid": "sigmoid",
     "choice linear": "linear",
@@ -292,6 +310,7 @@ ENGLISH: dict[str, str] = {
     "ssim": "SSIM",
     "skill": "Skill score",
     "psnr": "PSNR",
+    "unseen": "Skill, nothing seen",
     "help error": "How far predicted values are from the true ones: the mean of the squares "
     "(MSE); 0 is perfect.",
     "digits help error": "How far predicted pixels are from the true ones: the squares (MSE), "
@@ -302,6 +321,8 @@ ENGLISH: dict[str, str] = {
     "help skill": "0 % is no better than repeating the last frame, 100 % is perfect.",
     "help psnr": "Peak signal-to-noise ratio (PSNR): how strong the picture is beside its "
     "error, in decibels; higher is better.",
+    "help unseen": "The skill score of the sequences alone whose newest frame shows no square: it "
+    "must be remembered. 0 % is no better than the better baseline, 100 % is perfect.",
     # The stage
     "stage title": "{n} frames seen, {m} predicted",
     "stage subtitle": "on data that training never sees",
@@ -685,6 +706,9 @@ ENGLISH: dict[str, str] = {
     "preset too-fast": "Too fast for its kernel",
     "sentence too-fast": "Fails: the square moves up to 4 px a frame, a 3x3 kernel passes on 1 px. "
     "Raise the kernel to 7 with 2 layers and train again.",
+    "preset behind-the-bar": "Behind the bar",
+    "sentence behind-the-bar": "A grey bar hides the square from the network, not from the truth. "
+    "Only what it remembers says where the square is, and when it comes out.",
     "preset deep": "Deep and slow",
     "sentence deep": "Three layers with residual connections: sharper in the end, but each "
     "step takes far longer.",
