@@ -9,6 +9,7 @@ from convlstm.files.checkpoint import checkpoint_bytes, network_bytes
 from convlstm.pieces import Cancelled, cancellable
 from convlstm.scenes.drawing import Drawing
 from convlstm.server.loan import Loan
+from convlstm.server.thrown import MOST_MIB, Thrown
 from convlstm.server.view import StagePicture, View
 from convlstm.settings import configure
 from convlstm.training.config import TrainConfig
@@ -59,6 +60,7 @@ class Run:
         watched_at: when somebody last wanted to know of it.
         looked_at: when somebody last looked at its pictures.
         loan: of another process that computes it meanwhile; None while it is computed here.
+        thrown: the training that its last reset threw away, or None.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Run:
         self._pieces, self._is_between = trainer.pieces(), True
         self.view = View(trainer)
         self.kept_mib = estimate(trainer.config, trainer.precision).kept_mib
+        self.thrown: Thrown | None = None
         self.version += 1
 
     @property
@@ -112,6 +115,28 @@ class Run:
     def is_over(self) -> bool:
         """Whether to train here means to begin anew."""
         return self.shipped or self.state in OVER
+
+    def begins_anew_with(self, config: TrainConfig) -> bool:
+        """Whether to train with these settings takes a new trainer, and throws nothing away."""
+        return self.is_over or (self.state == "idle" and config != self.wanted)
+
+    def to_throw(self) -> Thrown | None:
+        """Return what is to be kept of a training before a reset; None where it learnt nothing."""
+        if self.shipped or not self.trainer.step:
+            return None
+        thrown = Thrown(self.content(), self.state, self.reason, self.resumed)
+        return thrown if thrown.mib <= MOST_MIB else None
+
+    def keep(self, thrown: Thrown | None) -> None:
+        """Keep a training that was thrown away."""
+        self.thrown = thrown
+        self.kept_mib += thrown.mib if thrown else 0.0
+
+    def stand_as(self, thrown: Thrown) -> None:
+        """Be what a training was before it was thrown away; one that went on is paused."""
+        if thrown.state in OVER and not self.trainer.ended:
+            self.state, self.reason = thrown.state, thrown.reason
+        self.resumed = thrown.resumed
 
     @property
     def wants_work(self) -> bool:
