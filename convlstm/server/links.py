@@ -51,6 +51,16 @@ def scene_of_query(query: Mapping[str, str], otherwise: object = FIRST_SCENE) ->
     return check_choice(_SCENE, query.get(_SCENE, otherwise), CATALOGUE)
 
 
+def unknown_keys(query: Mapping[str, str], scene: str = FIRST_SCENE) -> list[str]:
+    """Return what a link names that is no setting of its scene.
+
+    Raises:
+        SettingError: there is no such scene.
+    """
+    known = settings_of(default_config(scene_of_query(query, scene)))
+    return [key for key in query if key != _SCENE and _LONG.get(key, key) not in known]
+
+
 def config_of_query(query: Mapping[str, str], scene: str = FIRST_SCENE) -> TrainConfig:
     """Read a link's settings, in the scene that it names, or in the given one.
 

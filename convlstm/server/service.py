@@ -17,7 +17,13 @@ from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.server.controls import controls_of
 from convlstm.server.lending import hear, lend, take_back
 from convlstm.server.limits import MAX_UPLOAD_BYTES
-from convlstm.server.links import FIRST_SCENE, config_of_query, link_query, scene_of_query
+from convlstm.server.links import (
+    FIRST_SCENE,
+    config_of_query,
+    link_query,
+    scene_of_query,
+    unknown_keys,
+)
 from convlstm.server.notices import Reply, refusal
 from convlstm.server.opening import read_shipped, trainer_of, work_of
 from convlstm.server.run import Run
@@ -29,6 +35,8 @@ from convlstm.training.presets import default_config, offered, preset
 from convlstm.training.trainer import Trainer
 
 _log = logging.getLogger(__name__)
+
+_NAMED = 5  # names of a link that a notice repeats
 
 
 class _Lost(Exception):  # noqa: N818
@@ -95,8 +103,11 @@ class Service:
         try:
             texts = _texts(query or {})
             scene = scene_of_query(texts, scene)
-            if texts:
-                config = config_of_query(texts, scene)
+            unknown = unknown_keys(texts, scene)
+            if unknown:
+                notice = {"key": "unknown", "text": _listed(unknown)}
+            if known := {key: text for key, text in texts.items() if key not in unknown}:
+                config = config_of_query(known, scene)
         except SettingError as error:
             notice = refusal(error)
             scene = scene if isinstance(scene, str) and scene in CATALOGUE else FIRST_SCENE
@@ -129,10 +140,11 @@ class Service:
 
     @_never_raising
     async def act(self, action: object, run_id: object, settings: object = None) -> Reply:
-        """Train, pause, step, stop or reset a run, or change its speed and learning rate.
+        """Train, pause, step, stop or reset a run, undo that, or change its speed and rate.
 
         Returns:
-            The run's state; or a notice, if something was refused, and nothing changed.
+            The run's state; after a reset, whether what it threw away is kept; after an undo, the
+            settings of what is back; or a notice, if something was refused, and nothing changed.
         """
         run = await self._run(run_id)
         if action == "train":
@@ -141,6 +153,11 @@ class Service:
             await _done(self.scheduler.step(run, settings))
         elif action == "reset":
             await _done(self.scheduler.reset(run, settings))
+            return {"state": run.state, "kept": run.thrown is not None}
+        elif action == "undo":
+            if not await _done(self.scheduler.undo(run)):
+                return {"notice": {"key": "nothing to undo"}}
+            return {"state": run.state, "settings": settings_of(run.config)}
         elif action == "change":
             await self._change(run, settings)
         elif action == "pause":
@@ -324,6 +341,12 @@ def _texts(query: object) -> Mapping[str, str]:
     if not isinstance(query, Mapping) or not all(isinstance(v, str) for v in query.values()):
         raise SettingError("settings", query, "mapping")
     return query
+
+
+def _listed(names: list[str]) -> str:
+    """Name some keys of a link, of which there may be many."""
+    some = [shown(name).strip("'") for name in names[:_NAMED]]
+    return ", ".join([*some, "..."] if len(names) > _NAMED else some)
 
 
 async def _done(future: object) -> object:

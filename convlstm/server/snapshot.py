@@ -54,6 +54,8 @@ class Viewer:
             "run": run.id,
             "scene": config.scene.name,
             "settings": settings_of(config if run.chosen else default_config(config.scene.name)),
+            # Of the model on show, where that is not what the page trains with.
+            "model": None if run.chosen else settings_of(config),
             "state": run.state,
             "reason": run.reason,
             "place": run.place,

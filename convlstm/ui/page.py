@@ -245,7 +245,7 @@ def _add_api(pool: Pool, streams: Streams, is_read: Callable[[gr.Request], bool]
         return await pool.ask("attach", None, link, scene)
 
     async def act(action: str, run: str, settings: dict | None = None) -> dict:
-        """Train, pause, step, stop, reset or change a run."""
+        """Train, pause, step, stop, reset or change a run, or undo a reset."""
         return await pool.ask("act", action, run, settings, run=run)
 
     async def describe(settings: dict, scene: str | None = None) -> dict:

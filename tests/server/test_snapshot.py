@@ -21,7 +21,7 @@ from tests.server.helpers import SCENES, TINY, is_finished, seen_until
 FIELDS = set(
     "run scene state reason place shipped step steps epoch epochs horizon horizonEnd stepMs "
     "left seconds device precision parameters sequences hasScript stage curve scores "
-    "picture resumed settings study pins".split()
+    "picture resumed settings study pins model".split()
 )
 STAGE = set("error baselines colours low high unit closeUp drawable hasSpeeds hides".split())
 PICTURE = set(
@@ -83,6 +83,10 @@ def test_watching_streams_a_whole_run_with_the_fields_of_the_contract(service, s
             assert all(set(scores) == SCORES for scores in row)
         assert json.loads(json.dumps(snapshot, allow_nan=False)) == snapshot  # JSON as it is
     assert first["shipped"] and first["sequences"] > 0
+    assert (
+        first["model"]["hidden_channels"] > 0 and first["model"].keys() == first["settings"].keys()
+    )
+    assert last["model"] is None  # its settings are the page's
     assert not last["shipped"]
     assert (last["step"], last["steps"], last["epoch"], last["epochs"]) == (6, 6, 6, 6)
     assert (last["horizon"], last["horizonEnd"]) == (last["horizonEnd"],) * 2
