@@ -361,3 +361,9 @@ def test_a_small_curve_stays_in_its_room_and_is_a_dot_at_first(use):
     )
     assert 'class="validation dot"' in use("spark", draw, given | {"curve": [[5, 0.1]]})
     assert use("spark", draw, given | {"curve": []}) == ""
+
+
+def test_spans_stand_on_the_first_line_that_is_free(use):
+    spans = [[0, 10], [5, 8], [11, 20], [9, 12], [30, 40]]
+    assert use("curve", "m.linesOf(v)", spans) == [0, 1, 0, 1, 0]
+    assert use("curve", "m.linesOf(v)", []) == []

@@ -1,7 +1,7 @@
 // The pad: a digit drawn with mouse or finger, as strokes on black, sent as grey values.
 import { $, fillSlider, make, setText } from "./dom.js";
 import { showNotice } from "./notices.js";
-import { goToMoment } from "./player.js";
+import { bringIntoSight, goToMoment } from "./player.js";
 import { askRun } from "./runs.js";
 import { here } from "./scenes.js";
 
@@ -56,7 +56,9 @@ export async function sendDrawing() {
   const reply = await askRun("draw", { drawing, angle: Number($("[data-do=angle]").value) }, scene);
   if (!reply) return;
   showNotice(reply.notice ?? null, scene);
-  if (!reply.notice && scene === here) goToMoment(1);
+  if (reply.notice || scene !== here) return;
+  goToMoment(1);
+  bringIntoSight();
 }
 
 export function showAngle() {

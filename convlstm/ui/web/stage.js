@@ -1,11 +1,12 @@
 // The stage: what was seen, what followed, what was predicted and where that errs, frame by frame.
+import { gainOf, showBrightness } from "./brighten.js";
 import { fullErrorOf, gradient } from "./colours.js";
 import { $, $$, make, setText, tell } from "./dom.js";
 import { framesAt, unpackPicture } from "./frames.js";
 import { drawLeadTimes } from "./lead.js";
 import { errorNumber, moment, ratio, withUnit } from "./numbers.js";
 import { paint } from "./paint.js";
-import { drawPlayer, playOnce } from "./player.js";
+import { drawPlayer, isCloseUp, playOnce } from "./player.js";
 import { here } from "./scenes.js";
 import { text } from "./words.js";
 
@@ -37,6 +38,7 @@ export function drawStage() {
   $(".draw").hidden = !stage.drawable;
   setText($(".stage-title"), text("stage title", { n: picture.context, m: picture.horizon }));
   setText($(".sample-name"), picture.sample === null ? text("your drawing") : text("sample", { n: picture.sample + 1, of: picture.samples }));
+  showBrightness(stage);
   drawRows(frames, stage);
   drawKeys(stage);
   drawMoment();
@@ -46,6 +48,7 @@ export function drawStage() {
 export function drawMoment() {
   const { frames, snapshot } = here;
   if (!frames || !snapshot) return;
+  $(".stage").classList.toggle("close", isCloseUp(snapshot.stage)); // its frames have less room each
   const lead = drawPlayer(frames, snapshot.stage, roomFor("view"));
   for (const figure of $$(".row-frames figure")) figure.classList.toggle("now", Number(figure.dataset.lead) === lead);
   drawLeadTimes({ stage: snapshot.stage, picture: frames.picture }, lead);
@@ -65,7 +68,7 @@ function drawRows(frames, stage) {
     leads.forEach((lead, i) => {
       const { truth, prediction } = framesAt(frames, lead), canvas = $("canvas", list.children[i]);
       const frame = name === "prediction" || name === "error" ? prediction : truth;
-      paint(canvas, frame, { picture, stage, room, truth: name === "error" ? truth : null });
+      paint(canvas, frame, { picture, stage, room, gain: gainOf(stage), truth: name === "error" ? truth : null });
       canvas.setAttribute("aria-label", describeFrame(name, lead, picture, stage));
       // Moments stand under what was seen and under the truth: once for each column.
       if (name === "input" || name === "truth") setText($("figcaption", list.children[i]), picture.times?.[picture.context + lead - 1] ?? moment(lead));
