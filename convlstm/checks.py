@@ -35,6 +35,8 @@ RULES = {
     "needs digits": "is for a scene of handwritten digits",
     "needs speed": "is for a scene in which things move at a speed that one may set",
     "not in a script": "cannot be said in a script",
+    "speeds": "must be a list of speeds from 0 to {high}",
+    "place": "must be a column and a row, whole numbers from 0 to {high}",
     "name": "must be at most {high} letters that can be seen, without <, > or &",
     "budget": "must be at most {high}: {cost} is over the limit of {limit} on this server",
 }

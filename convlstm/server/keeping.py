@@ -78,6 +78,7 @@ def note_of(run: Run) -> Note:
         run.chosen,
         run.resumed,
         time.time() - (time.monotonic() - run.watched_at),
+        run.facts and run.facts.kept(),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from convlstm.checks import check_choice
+from convlstm.checks import check_choice, shown
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.settings import configure, declared, settings_of
 from convlstm.training.config import TrainConfig
@@ -23,7 +23,8 @@ _SHORT = {
     "gradient_clip": "clip",
 }
 _LONG = {short: name for name, short in _SHORT.items()}
-_SCENE = "scene"
+_SCENE, _LOCK = "scene", "lock"
+_SHOWN = 5  # unknown names that a notice repeats
 FIRST_SCENE = next(iter(CATALOGUE))
 
 
@@ -51,13 +52,39 @@ def scene_of_query(query: Mapping[str, str], otherwise: object = FIRST_SCENE) ->
     return check_choice(_SCENE, query.get(_SCENE, otherwise), CATALOGUE)
 
 
-def config_of_query(query: Mapping[str, str], scene: str = FIRST_SCENE) -> TrainConfig:
+def split_locks(query: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """Take what a link locks from what it sets."""
+    settings = dict(query)
+    return settings, settings.pop(_LOCK, "")
+
+
+def locks_of(locks: str, scene: str) -> tuple[list[str], list[str]]:
+    """Read the settings that a link locks: names with commas between them.
+
+    Returns:
+        The settings, and those of the names that the scene does not have.
+    """
+    known = settings_of(default_config(scene))
+    given = dict.fromkeys(name.strip() for name in locks.split(",") if name.strip())
+    names = {name: _LONG.get(name, name) for name in given}
+    unknown = [shown(name).strip("'") for name, long in names.items() if long not in known]
+    return [long for long in dict.fromkeys(names.values()) if long in known], unknown[:_SHOWN]
+
+
+def config_of_query(
+    query: Mapping[str, str], scene: str = FIRST_SCENE, base: TrainConfig | None = None
+) -> TrainConfig:
     """Read a link's settings, in the scene that it names, or in the given one.
+
+    Args:
+        query: names and texts.
+        scene: where the link names none.
+        base: what it differs from; None for what the scene's page begins with.
 
     Raises:
         SettingError: a name or a value is refused.
     """
-    base = default_config(scene_of_query(query, scene))
+    base = base or default_config(scene_of_query(query, scene))
     default = settings_of(base)
     settings: dict[str, object] = {}
     for key, text in query.items():

@@ -18,8 +18,10 @@ from convlstm.devices import Threads, resolve_precision
 from convlstm.pieces import cancellable
 from convlstm.scenes.drawing import make_drawing
 from convlstm.server.budget import check_budget
+from convlstm.server.facts import Facts
 from convlstm.server.inside import Insides
 from convlstm.server.limits import Limits
+from convlstm.server.opening import new_trainer
 from convlstm.server.run import ACTIVE, WATCHED_SECONDS, Run
 from convlstm.server.runs import Runs
 from convlstm.server.shelf import Shelf
@@ -111,9 +113,27 @@ class Scheduler:
         """Take a run into memory again; its result is the run, or None if it is lost."""
         return self.call(lambda: self._runs.bring_back(run_id))
 
-    def open(self, make_trainer: Callable[[], Trainer], *, shipped: bool = False) -> Future:
-        """Register a new run around a trainer that is made on the compute thread."""
-        return self.call(lambda: self._runs.register(Run(make_trainer(), shipped=shipped)))
+    def open(
+        self,
+        make_trainer: Callable[[], Trainer],
+        *,
+        shipped: bool = False,
+        facts: Facts | None = None,
+    ) -> Future:
+        """Register a new run around a trainer that is made on the compute thread.
+
+        Args:
+            make_trainer: makes it.
+            shipped: whether it shows a model that was trained before.
+            facts: of the lesson that it is for, if any.
+        """
+
+        def job() -> Run:
+            run = Run(make_trainer(), shipped=shipped, facts=facts)
+            run.sample = facts.lesson.sample if facts else 0
+            return self._runs.register(run)
+
+        return self.call(job)
 
     def replace(
         self, run: Run, make_trainer: Callable[[], Trainer], *, shipped: bool = False
@@ -147,7 +167,7 @@ class Scheduler:
 
         def job() -> Run:
             if run.state not in ACTIVE:  # or somebody pressed twice
-                self._give(run, Trainer(config, self.device))
+                self._give(run, self._anew(run, config))
             return self._stand_in_line(run)
 
         return self.call(job)
@@ -156,7 +176,7 @@ class Scheduler:
         """Throw a run's training away and stand ready with these settings."""
         config = _configured(run, settings)
         self.check(config)
-        return self.replace(run, lambda: Trainer(config, self.device))
+        return self.replace(run, lambda: self._anew(run, config))
 
     def adjust(self, run: Run, config: TrainConfig) -> None:
         """Take over changed speed and learning rate.
@@ -199,7 +219,7 @@ class Scheduler:
 
         def job() -> Run:
             if fresh and run.is_over:  # or somebody pressed twice
-                self._give(run, Trainer(config, self.device))
+                self._give(run, self._anew(run, config))
             self._leave_line(run)
             run.state, run.steps_wanted = "paused", run.steps_wanted + 1
             run.version += 1
@@ -317,6 +337,18 @@ class Scheduler:
         """Answer a viewer who looks inside a run's network; as `Insides.look`."""
         return self.call(lambda: self._insides.look(run, asked))
 
+    def answer(self, run: Run, given: object) -> Future:
+        """Take in a guess, or answers, in the lesson that a run belongs to.
+
+        Its result is refused by a `SettingError` where it does not answer what is asked.
+        """
+
+        def job() -> None:
+            run.facts.answer(given)
+            run.version += 1
+
+        return self.call(job)
+
     def save(self, run: Run) -> Future:
         """Make the content of a checkpoint file of the run's last whole step."""
         return self.call(run.content)
@@ -425,6 +457,7 @@ class Scheduler:
 
     def _show(self, run: Run) -> None:
         """Draw what viewers look at, tell them, and keep the run."""
+        self._guard(run, run.note_facts)
         now = time.monotonic()
         may_draw = now >= self._draws_from or not self.working_runs()
         if run.state != "failed" and may_draw and run.picture_is_due(now):
@@ -493,6 +526,10 @@ class Scheduler:
         run.interrupt()
         run.replace_trainer(trainer, shipped=shipped)
         return run
+
+    def _anew(self, run: Run, config: TrainConfig) -> Trainer:
+        """Make the trainer with which a run begins anew."""
+        return new_trainer(config, self.device, run.facts and run.facts.lesson)
 
     def _stand_in_line(self, run: Run) -> Run:
         with self._wake:

@@ -35,6 +35,7 @@ class Note:
         chosen: whether its settings were somebody's choice.
         resumed: steps at which it went on after a death.
         seen_at: when somebody last looked, s since 1970.
+        lesson: what was done in the lesson that it belongs to, if any.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Note:
     chosen: bool
     resumed: tuple[int, ...]
     seen_at: float
+    lesson: dict[str, object] | None = None
 
 
 class Shelf:
