@@ -14,6 +14,7 @@ from convlstm.commands.terminal import (
     print_json,
     score_table,
     scores_data,
+    unseen_line,
 )
 from convlstm.files.checkpoint import Checkpoint, load_network, read_checkpoint
 from convlstm.files.pictures import lead_time_figure, picture_files, sequence_figure, write_files
@@ -84,7 +85,11 @@ def evaluate(flags: argparse.Namespace) -> int:
             {"lead_time": number, **scores_data(model, baselines)}
             for number, (_, model, baselines) in enumerate(rows, start=1)
         ]
-        print_json({**facts, "lead_times": leads, "mean": scores_data(*scores.mean)})
+        data = {**facts, "lead_times": leads, "mean": scores_data(*scores.mean)}
+        if unseen := scores.unseen:
+            shares = {"skill": unseen.skill, "sequences": scores.unseen_sequences}
+            data["unseen"] = asdict(unseen) | shares
+        print_json(data)
         return 0
     print(
         f"{scores.sequences:,} unseen sequences, {facts['parameters']:,} parameters, "
@@ -94,6 +99,8 @@ def evaluate(flags: argparse.Namespace) -> int:
     )
     rows += [("mean", *scores.mean)] if horizon > 1 else []
     print(score_table("lead time", rows, scene.measure))
+    if scores.unseen:
+        print(unseen_line(scores.unseen, scores.unseen_sequences, scene.measure))
     if scores.brightest < NEARLY_BLACK:
         print(black_warning(scores.brightest))
     if flags.out:

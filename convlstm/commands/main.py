@@ -1,4 +1,4 @@
-"""The command line: convlstm train | evaluate | predict | settings | benchmark | study."""
+"""The command line: convlstm train | evaluate | speed-test | predict | settings | ..."""
 
 import argparse
 import contextlib
@@ -17,6 +17,7 @@ from convlstm.commands.evaluate import MAX_SEQUENCES, evaluate, predict
 from convlstm.commands.settings import settings_table
 from convlstm.commands.shared import INTERRUPTED, UsageError, default_text, flag_of
 from convlstm.commands.speed import MAX_REPEATS, compare_speed, study
+from convlstm.commands.speed_test import test_speeds
 from convlstm.commands.train import train
 from convlstm.devices import keep_freed_memory
 from convlstm.files.safe_files import CheckpointError
@@ -27,6 +28,7 @@ from convlstm.settings import Choice, Flag, Integer, Number, declared
 from convlstm.training.config import TrainConfig
 from convlstm.training.evaluation import TestSetError
 from convlstm.training.presets import preset_names
+from convlstm.training.speed_test import SpeedTestOptions
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -92,7 +94,7 @@ def _parser() -> _Parser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add = functools.partial(commands.add_parser, allow_abbrev=False)
-    for command in (_train, _evaluate, _predict, _settings, _benchmark, _study):
+    for command in (_train, _evaluate, _speed_test, _predict, _settings, _benchmark, _study):
         command(add)
     return parser
 
@@ -163,6 +165,23 @@ def _evaluate(add: Callable[..., _Parser]) -> None:
     parser.path("--out", "DIR", text)
     parser.device()
     parser.json("", "a table")
+
+
+def _speed_test(add: Callable[..., _Parser]) -> None:
+    parser = add(
+        "speed-test",
+        help="score a trained model at exact speeds, those of its training among them",
+        description="Score a checkpoint's model on unseen sequences in which everything moves at "
+        "exactly 0, 1, ... 8 px a frame, in float32, beside its scene's predictors that learnt "
+        "nothing.",
+    )
+    parser.set_defaults(command=test_speeds)
+    parser.checkpoint()
+    (sequences,) = declared(SpeedTestOptions)
+    text = f"{sequences.note}, {sequences.kind} [%(default)s]"
+    parser.number("--sequences", text, default=sequences.default)
+    parser.device()
+    parser.json("", "tables")
 
 
 def _predict(add: Callable[..., _Parser]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from convlstm.files.pictures import label_of, unit_of
 from convlstm.scenes.scene import Measure
-from convlstm.training.metrics import Scores, skill
+from convlstm.training.metrics import Scores, UnseenScores, skill
 from convlstm.training.records import StepRecord
 
 _BAR_WIDTH = 24  # characters
@@ -73,6 +73,17 @@ def score_table(heading: str, rows: list[Row], measure: Measure) -> str:
             label = ""
     lines.append(f"({name} and MAE {unit_of(measure).split(' ', 1)[1]})")
     return "\n".join(lines)
+
+
+def unseen_line(scores: UnseenScores, sequences: int, measure: Measure) -> str:
+    """Say what the network is worth while it sees nothing."""
+    better = min(scores.baselines, key=lambda name: scores.baselines[name].mse)
+    model, baseline = (measure.of(each.mse) for each in (scores.model, scores.baselines[better]))
+    return (
+        f"While nothing is seen ({sequences:,} sequences): skill {scores.skill:.3f} over "
+        f"{label_of(better)}, the better baseline there; {measure.kind.upper()} {model:.6f} "
+        f"and {baseline:.6f}."
+    )
 
 
 class ProgressBar:

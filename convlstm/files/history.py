@@ -14,7 +14,7 @@ from convlstm.files.safe_files import damaged
 from convlstm.files.versions import STEP_COLUMNS, evaluation_columns
 from convlstm.scenes.scene import Scene
 from convlstm.training.config import TrainConfig
-from convlstm.training.metrics import METRICS, Evaluation, Scores
+from convlstm.training.metrics import METRICS, Evaluation, Scores, UnseenScores
 from convlstm.training.records import End, StepRecord
 
 _LARGEST = 1e30  # that any loss reaches
@@ -99,10 +99,12 @@ def _numbers(record: StepRecord, scene: Scene) -> list[float]:
     """Return the numbers of an evaluation; NaN stands for whatever is no proper number."""
     numbers = [record.validation_loss]
     if evaluation := record.evaluation:
-        scores = (evaluation.model, *(evaluation.baselines[name] for name in scene.baselines))
-        numbers += [evaluation.brightest, *(number for each in scores for number in astuple(each))]
-    else:
-        numbers += [math.nan] * (evaluation_columns(scene) - 2)
+        numbers.append(evaluation.brightest)
+        for part in (evaluation, evaluation.unseen):
+            if part:
+                scores = (part.model, *(part.baselines[name] for name in scene.baselines))
+                numbers += [number for each in scores for number in astuple(each)]
+    numbers += [math.nan] * (evaluation_columns(scene) - 1 - len(numbers))
     return [number if abs(number) <= _LARGEST_SCORE else math.nan for number in numbers]
 
 
@@ -112,4 +114,8 @@ def _evaluation(numbers: list[float], scene: Scene) -> Evaluation | None:
         return None
     brightest, *scores = numbers
     each = [Scores(*scores[i : i + width]) for i in range(0, len(scores), width)]
-    return Evaluation(each[0], dict(zip(scene.baselines, each[1:], strict=True)), brightest)
+    names = ("model", *scene.baselines)
+    parts = [dict(zip(names, each[i:], strict=False)) for i in range(0, len(each), len(names))]
+    model, *unseen = ((part.pop("model"), part) for part in parts)
+    is_known = unseen and not math.isnan(unseen[0][0].mse)
+    return Evaluation(*model, brightest, UnseenScores(*unseen[0]) if is_known else None)

@@ -10,6 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from convlstm.checks import SettingError
+from convlstm.scenes.occluder import BAR_VALUE
 from convlstm.settings import settings_of
 from convlstm.training.config import TrainConfig
 
@@ -47,6 +48,8 @@ def check_sayable(config: TrainConfig) -> None:
     for name, sayable in _SAYABLE.items():
         if settings[name] not in sayable:
             raise SettingError(name, settings[name], "not in a script")
+    if settings["bar_width"] and settings["small_frames"]:  # which may be too small for the bar
+        raise SettingError("small_frames", settings["small_frames"], "not in a script")
 
 
 def has_script(config: TrainConfig) -> bool:
@@ -78,5 +81,9 @@ def training_script(config: TrainConfig) -> str:
     steps, scene = config.total_steps, config.scene
     small_steps = sum(step / steps < scene.small_frames for step in range(steps))
     return _TEMPLATE.render(
-        settings_of(config), steps=steps, small_steps=small_steps, small_canvas=scene.small_canvas
+        settings_of(config),
+        steps=steps,
+        small_steps=small_steps,
+        small_canvas=scene.small_canvas,
+        bar_value=BAR_VALUE,
     )

@@ -29,9 +29,9 @@ def evaluation_columns(scene: Scene) -> int:
     """Return how many numbers an evaluation has.
 
     They are its step, the validation loss, the brightest value, and the scores of the network and
-    of each baseline.
+    of each baseline; in a scene that hides things, once more of the sequences that show nothing.
     """
-    return 3 + len(METRICS) * (1 + len(scene.baselines))
+    return 3 + len(METRICS) * (1 + len(scene.baselines)) * (2 if scene.hides else 1)
 
 
 @dataclass(frozen=True)
@@ -145,13 +145,22 @@ def _upgrade_forecaster(config: TrainConfig, tensors: Tensors, progress: Values)
     progress["averages"] = 1 + len(steps) if config.ema else 0
 
 
+# What the squares were before they could hide.
+_OLD_SQUARES: Values = {
+    "small_frames": 0.0,
+    "exact_speed": False,
+    "bar_width": 0,
+    "bar_left": 12,
+    "bar_hides": "input",
+    "bar_grows": 0.0,
+    "dropped_frames": 0.0,
+}
 VERSIONS: dict[tuple[str, str], Version] = {
-    (FORMAT, VERSION): Version(lacking={"small_frames": 0.0, "exact_speed": False}),
+    (FORMAT, VERSION): Version(lacking=_OLD_SQUARES),
     (FORMAT, "1"): Version(
         scene="squares",
         lacking={
-            "small_frames": 0.0,
-            "exact_speed": False,
+            **_OLD_SQUARES,
             "architecture": "stack",
             "patch_size": 1,
             "attention": False,

@@ -35,7 +35,7 @@ class Entry:
 CATALOGUE: dict[str, Entry] = {
     entry.scene.name: entry
     for entry in (
-        Entry(squares.Squares(), squares.PRESETS, 4, "quick-start.safetensors"),
+        Entry(squares.Squares(), squares.PRESETS, 5, "quick-start.safetensors"),
         Entry(digits.Digits(), digits.PRESETS, 3, "moving-mnist-compact.safetensors"),
         Entry(storm.Storm(), storm.PRESETS, 3, "blizzard.safetensors"),
     )

@@ -34,11 +34,14 @@ class Clip(NamedTuple):
         observed: what a network sees, (B, T, C, H, W).
         clean: the truth that it is asked for; the same tensor where nothing spoils it.
         valid: where the truth is known, bool, (B, T, C, H, W); None where it is everywhere.
+        hidden: whether a frame observed shows nothing of what moves, bool, (B, T); None where the
+            scene hides nothing.
     """
 
     observed: Tensor
     clean: Tensor
     valid: Tensor | None = None
+    hidden: Tensor | None = None
 
     def part(self, sequences: slice) -> "Clip":
         """Return some of the sequences."""
@@ -56,6 +59,10 @@ class Clip(NamedTuple):
         """Return the context observed, the truth that follows, and where that is known."""
         valid = None if self.valid is None else self.valid[:, context_frames:]
         return self.observed[:, :context_frames], self.clean[:, context_frames:], valid
+
+    def unseen(self, context_frames: int) -> Tensor | None:
+        """Return which sequences show nothing of what moves in their newest frame seen, (B,)."""
+        return None if self.hidden is None else self.hidden[:, context_frames - 1]
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,11 @@ class Scene(Settings, ABC):
     @abstractmethod
     def size(self) -> tuple[int, int]:
         """H and W of a whole frame, px."""
+
+    @property
+    def hides(self) -> bool:
+        """Whether frames observed may show nothing of what moves; `Clip.hidden` says which."""
+        return False
 
     @property
     def pace(self) -> float | None:

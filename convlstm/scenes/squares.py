@@ -10,11 +10,18 @@ import torch
 
 from convlstm.checks import SettingError
 from convlstm.networks.config import FrameFormat
+from convlstm.scenes.occluder import (
+    BAR_VALUE,
+    columns_of_bar,
+    drop_frames,
+    hidden_at_the_end,
+)
 from convlstm.scenes.scene import Clip, Look, Scene, Split
 from convlstm.settings import Choice, Flag, Integer, Number, setting
 
-Directions = Literal["down-right", "all"]
+Directions = Literal["down-right", "all", "right"]
 Walls = Literal["wrap", "bounce"]
+BarHides = Literal["input", "both"]
 
 # Near the validation set's, where no training sequences are drawn; of those the one whose first
 # four samples stay clear of the walls at the default speed, and show what a prediction looks like.
@@ -61,10 +68,35 @@ class Squares(Scene):
     directions: Directions = setting(
         "down-right",
         Choice(get_args(Directions)),
-        "down-right as in the article, or all, for both signs on each axis",
+        "down-right as in the article, all, for both signs on each axis, or right, straight across",
     )
     exact_speed: bool = setting(
         False, Flag(), "whether every square moves at exactly the speed, instead of 1 up to it"
+    )
+    bar_width: int = setting(
+        0,
+        Integer(0, 64, "px", shown_high=24),
+        "width of an upright bar that hides what is behind it, in px, at most half of the canvas; "
+        "0 for none",
+    )
+    bar_left: int = setting(
+        12, Integer(0, 127, "px", shown_high=64), "from the frame's left side to the bar's, in px"
+    )
+    bar_hides: BarHides = setting(
+        "input",
+        Choice(get_args(BarHides)),
+        "where the bar hides the squares: in the input alone, so that the truth shows them, or in "
+        "both",
+    )
+    bar_grows: float = setting(
+        0.0,
+        Number(0, 1, step=0.05),
+        "share of the run over which, in training, the bar grows from 1 px to its width",
+    )
+    dropped_frames: float = setting(
+        0.0,
+        Number(0, 0.9, step=0.05),
+        "share of the frames the network sees that are black instead, at random; never the first",
     )
     noise: float = setting(
         0.0,
@@ -78,10 +110,16 @@ class Squares(Scene):
     )
 
     def check_together(self) -> None:
-        """Refuse a square that is larger than a third of the canvas."""
+        """Refuse a square or a bar that is too large, and a bar that is not in the frame."""
         if 3 * self.square_size > self.canvas:
             limit = self.canvas // 3
             raise SettingError("square_size", self.square_size, "third of canvas", high=limit)
+        if 2 * self.bar_width > self.canvas:
+            limit = self.canvas // 2
+            raise SettingError("bar_width", self.bar_width, "half of canvas", high=limit)
+        if self.bar_width and self.bar_left + self.bar_width > self.canvas:
+            limit = self.canvas - self.bar_width
+            raise SettingError("bar_left", self.bar_left, "bar in frame", high=limit)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -93,11 +131,26 @@ class Squares(Scene):
         """The fastest that a square moves on an axis, px a frame."""
         return self.speed
 
+    @property
+    def hides(self) -> bool:
+        """Whether there is a bar, or frames are dropped."""
+        return self.bar_width > 0 or self.dropped_frames > 0
+
     def at(self, progress: float) -> "Squares":
-        """Begin with smaller frames: a step takes little more than half of the time."""
-        if progress >= self.small_frames:
+        """Begin with smaller frames, which take little more than half of the time, and a thin bar.
+
+        From behind a wide bar training would see nothing come out that it could learn from.
+        """
+        canvas = self.small_canvas if progress < self.small_frames else self.canvas
+        width = min(self.bar_width, canvas // 2)
+        if progress < self.bar_grows and width:
+            width = 1 + int(width * progress / self.bar_grows)
+        if (canvas, width) == (self.canvas, self.bar_width):
             return self
-        return replace(self, canvas=self.small_canvas, small_frames=0.0)
+        left = min(self.bar_left, canvas - width)
+        return replace(
+            self, canvas=canvas, small_frames=0.0, bar_width=width, bar_left=left, bar_grows=0.0
+        )
 
     @property
     def small_canvas(self) -> int:
@@ -107,8 +160,13 @@ class Squares(Scene):
     def shown(self, sample: int, context_frames: int, horizon: int) -> Clip:
         """Return one sequence for the page's stage."""
         generator = torch.Generator().manual_seed(_SHOWN_SEED)
-        batch = self.sample(self.samples, context_frames + horizon, generator)
-        return batch.part(slice(sample, sample + 1))
+
+        def draw() -> Clip:
+            return self.sample(self.samples, context_frames + horizon, generator)
+
+        if self.bar_width:
+            return hidden_at_the_end(draw, sample, context_frames)
+        return draw().part(slice(sample, sample + 1))
 
     def sample(
         self, batch_size: int, num_frames: int, generator: torch.Generator, split: Split = "train"
@@ -119,14 +177,8 @@ class Squares(Scene):
         shape = (batch_size, self.num_squares, 1, 2)
         room = self.canvas - self.square_size
         start = torch.randint(room - 1, shape, generator=generator, device=device)
-        if self.exact_speed or self.speed == 0:
-            velocity = torch.full(shape, self.speed, device=device)
-        else:
-            velocity = torch.randint(1, self.speed + 1, shape, generator=generator, device=device)
-        if self.directions == "all":
-            velocity *= 2 * torch.randint(2, shape, generator=generator, device=device) - 1
         time = torch.arange(num_frames, device=device)[:, None]  # (T, 1)
-        travelled = start + velocity * time  # (B, N, T, 2)
+        travelled = start + self._velocity(shape, generator) * time  # (B, N, T, 2)
         if self.walls == "wrap":
             corner = travelled % room
         else:
@@ -137,11 +189,48 @@ class Squares(Scene):
         covered = (offset >= 0) & (offset < self.square_size)
         rows, columns = covered.unbind(-2)
         squares = rows[..., :, None] & columns[..., None, :]  # (B, N, T, H, W)
-        clean = squares.any(1)[:, :, None].float()
-        if self.noise == 0:
-            return Clip(clean, clean)
-        noise = torch.randn(clean.shape, generator=generator, device=device)
-        return Clip((clean + self.noise * noise).clamp_(0, 1), clean)
+        return self._seen(squares.any(1)[:, :, None], generator)
+
+    def _velocity(self, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+        """Draw px a frame, (B, N, 1, 2); what is fixed is not drawn."""
+        device = generator.device
+        if self.exact_speed or self.speed == 0:
+            velocity = torch.full(shape, self.speed, device=device)
+        else:
+            velocity = torch.randint(1, self.speed + 1, shape, generator=generator, device=device)
+        if self.directions == "all":
+            velocity *= 2 * torch.randint(2, shape, generator=generator, device=device) - 1
+        elif self.directions == "right":
+            velocity[..., 0] = 0
+        return velocity
+
+    def _seen(self, squares: torch.Tensor, generator: torch.Generator) -> Clip:
+        """Put squares, (B, T, 1, H, W) of bool, behind the bar, and spoil what is seen of them."""
+        clean = squares.float()
+        observed, hidden = clean, None
+        if self.bar_width:
+            bar = self._bar(squares.device)
+            observed = clean.masked_fill(bar, BAR_VALUE)
+            hidden = ~(squares & ~bar).flatten(2).any(2)  # (B, T)
+            clean = observed if self.bar_hides == "both" else clean
+        if self.noise:
+            noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+            observed = (observed + self.noise * noise).clamp_(0, 1)
+        if self.dropped_frames:
+            observed, dropped = drop_frames(observed, self.dropped_frames, generator)
+            hidden = dropped if hidden is None else hidden | dropped
+        return Clip(observed, clean, hidden=hidden)
+
+    def _bar(self, device: torch.device) -> torch.Tensor:
+        return columns_of_bar(self.bar_left, self.bar_width, self.canvas, device)
+
+    def baseline(self, name: str, context: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        """Return what a predictor makes of a context that learnt nothing but where the bar is."""
+        predicted = super().baseline(name, context, truth)
+        if not self.bar_width:
+            return predicted
+        empty = BAR_VALUE if self.bar_hides == "both" else 0.0
+        return predicted.masked_fill(self._bar(truth.device), empty)
 
 
 PRESETS: dict[str, dict[str, object]] = {
@@ -163,6 +252,19 @@ PRESETS: dict[str, dict[str, object]] = {
         "evaluate_every": 10,
     },
     "too-fast": {"speed": 4, "kernel_size": 3, "small_frames": 0.6},
+    "behind-the-bar": {
+        "canvas": 32,
+        "square_size": 4,
+        "speed": 1,
+        "exact_speed": True,
+        "directions": "right",
+        "bar_width": 8,
+        "bar_grows": 0.6,
+        "forget_bias": 3.0,  # with less, some networks remember by h alone
+        "context_frames": 10,
+        "epochs": 400,
+        "evaluate_every": 20,
+    },
     "deep": {
         "num_squares": 2,
         "directions": "all",

@@ -125,7 +125,7 @@ class Storm(Scene):
         corner = torch.rand(batch_size, 2, generator=generator, device=device)
         corners = (corner * room).long().tolist()
         pieces = (
-            [maps[n, ..., top : top + self.crop, left : left + self.crop] for maps in clip]
+            [maps[n, ..., top : top + self.crop, left : left + self.crop] for maps in clip[:3]]
             for n, (top, left) in enumerate(corners)
         )
         return Clip(*map(torch.stack, zip(*pieces, strict=True)))

@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 
+from convlstm.server.pins import Pin, packed
 from convlstm.server.run import Run
 from convlstm.server.shelf import Note, Shelf
 from convlstm.settings import settings_of
@@ -24,6 +25,7 @@ class Keeper:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
         self._kept: dict[str, tuple[object, Note]] = {}  # what was kept of each run
+        self._pinned: dict[str, tuple[Pin, ...]] = {}
         self._due: dict[str, float] = {}
         self._looked: dict[str, tuple[object, ...]] = {}  # what each was like at the last look
 
@@ -41,6 +43,10 @@ class Keeper:
         waits = not (is_new or at_once) and run.wants_training and now < self._due[run.id]
         if not waits:
             self._looked[run.id] = looks
+        pinned = run.pins.all
+        if pinned is not self._pinned.get(run.id, ()):
+            self._pinned[run.id] = pinned
+            self._shelf.put(note, pins=packed(pinned))
         if learnt == before or waits:
             if note != noted:
                 self._kept[run.id] = before, note
@@ -56,6 +62,7 @@ class Keeper:
     def leave(self, run_id: str) -> None:
         """Leave a run to the shelf."""
         self._kept.pop(run_id, None)
+        self._pinned.pop(run_id, None)
         self._due.pop(run_id, None)
         self._looked.pop(run_id, None)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from convlstm.checks import check_choice, shown
+from convlstm.checks import check_choice
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.settings import configure, declared, settings_of
 from convlstm.training.config import TrainConfig
@@ -24,7 +24,6 @@ _SHORT = {
 }
 _LONG = {short: name for name, short in _SHORT.items()}
 _SCENE, _LOCK = "scene", "lock"
-_SHOWN = 5  # unknown names that a notice repeats
 FIRST_SCENE = next(iter(CATALOGUE))
 
 
@@ -67,8 +66,18 @@ def locks_of(locks: str, scene: str) -> tuple[list[str], list[str]]:
     known = settings_of(default_config(scene))
     given = dict.fromkeys(name.strip() for name in locks.split(",") if name.strip())
     names = {name: _LONG.get(name, name) for name in given}
-    unknown = [shown(name).strip("'") for name, long in names.items() if long not in known]
-    return [long for long in dict.fromkeys(names.values()) if long in known], unknown[:_SHOWN]
+    unknown = [name for name, long in names.items() if long not in known]
+    return [long for long in dict.fromkeys(names.values()) if long in known], unknown
+
+
+def unknown_keys(query: Mapping[str, str], scene: str = FIRST_SCENE) -> list[str]:
+    """Return what a link names that is no setting of its scene.
+
+    Raises:
+        SettingError: there is no such scene.
+    """
+    known = settings_of(default_config(scene_of_query(query, scene)))
+    return [key for key in query if key != _SCENE and _LONG.get(key, key) not in known]
 
 
 def config_of_query(

@@ -6,7 +6,7 @@ from pathlib import Path
 from convlstm.server.desk import Desk
 
 # What a viewer is told of the run itself, wherever it computes.
-_OWN = ("state", "reason", "place", "resumed", "study")
+_OWN = ("state", "reason", "place", "resumed", "study", "pins")
 
 
 class Loan:

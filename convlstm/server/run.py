@@ -11,7 +11,9 @@ from convlstm.scenes.drawing import Drawing
 from convlstm.server.credit import Credit
 from convlstm.server.facts import Facts
 from convlstm.server.loan import Loan
+from convlstm.server.pins import Pins
 from convlstm.server.study import Study
+from convlstm.server.thrown import MOST_MIB, Thrown
 from convlstm.server.view import Shown, SpeedSample, StagePicture, View
 from convlstm.settings import configure
 from convlstm.training.config import TrainConfig
@@ -59,12 +61,13 @@ class Run:
         shipped: whether it shows a model that was trained before, untouched.
         chosen: whether its settings are somebody's choice, and not those of the page's first model.
         told_at: when its last snapshot was made.
-        kept_mib: memory that it holds, or comes to hold, between two steps, MiB.
         watched_at: when somebody last wanted to know of it.
         looked_at: when somebody last looked at its pictures.
         loan: of another process that computes it meanwhile; None while it is computed here.
         study: the newest long question about its network, or None.
         facts: what was done in the lesson that it belongs to; None outside of lessons.
+        pins: the runs that are pinned beside it; a reset leaves them.
+        thrown: the training that its last reset threw away, or None.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Run:
         self.loan: Loan | None = None
         self.study: Study | None = None
         self.facts = facts
+        self.pins = Pins()
         self.replace_trainer(trainer, shipped=shipped)
         self.chosen = not shipped
 
@@ -112,7 +116,8 @@ class Run:
         self._picture_pause = _PICTURE_SECONDS
         self._pieces, self._is_between = trainer.pieces(), True
         self.view = View(trainer)
-        self.kept_mib = estimate(trainer.config, trainer.precision).kept_mib
+        self._trainer_mib = estimate(trainer.config, trainer.precision).kept_mib
+        self.thrown: Thrown | None = None
         self.version += 1
 
     @property
@@ -126,6 +131,11 @@ class Run:
         return configure(self._changes, self.config) if self._changes else self.config
 
     @property
+    def kept_mib(self) -> float:
+        """Memory that it holds, or comes to hold, between two steps, MiB."""
+        return self._trainer_mib + self.pins.mib + (self.thrown.mib if self.thrown else 0.0)
+
+    @property
     def shown(self) -> Shown:
         """What its viewers look at."""
         return self.drawing or self.speed_sample or self.sample
@@ -134,6 +144,27 @@ class Run:
     def is_over(self) -> bool:
         """Whether to train here means to begin anew."""
         return self.shipped or self.state in OVER
+
+    def begins_anew_with(self, config: TrainConfig) -> bool:
+        """Whether to train with these settings takes a new trainer, and throws nothing away."""
+        return self.is_over or (self.state == "idle" and config != self.wanted)
+
+    def to_throw(self) -> Thrown | None:
+        """Return what is to be kept of a training before a reset; None where it learnt nothing."""
+        if self.shipped or not self.trainer.step:
+            return None
+        thrown = Thrown(self.content(), self.state, self.reason, self.resumed)
+        return thrown if thrown.mib <= MOST_MIB else None
+
+    def keep(self, thrown: Thrown | None) -> None:
+        """Keep a training that was thrown away."""
+        self.thrown = thrown
+
+    def stand_as(self, thrown: Thrown) -> None:
+        """Be what a training was before it was thrown away; one that went on is paused."""
+        if thrown.state in OVER and not self.trainer.ended:
+            self.state, self.reason = thrown.state, thrown.reason
+        self.resumed = thrown.resumed
 
     @property
     def wants_training(self) -> bool:

@@ -11,6 +11,7 @@ from convlstm.files.safe_files import CheckpointError
 from convlstm.server.keeping import Keeper
 from convlstm.server.limits import Limits
 from convlstm.server.opening import restored
+from convlstm.server.pins import Pins, unpacked
 from convlstm.server.run import ACTIVE, Run
 from convlstm.server.shelf import Note, Shelf
 
@@ -166,6 +167,11 @@ class Runs:
             _log.warning("a run is lost: %s", error)
             self._shelf.remove(note.id)
             return None
+        if pins := self._shelf.pins(note.id):
+            try:
+                run.pins = Pins(unpacked(pins.read_bytes()))
+            except (CheckpointError, OSError) as error:
+                _log.warning("the runs pinned beside a run are lost: %s", error)
         self._here[run.id] = run
         return run
 

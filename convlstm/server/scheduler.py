@@ -15,18 +15,20 @@ import torch
 
 from convlstm.checks import SettingError, check_choice, check_integer
 from convlstm.devices import Threads, resolve_precision
+from convlstm.files.checkpoint import network_bytes, read_checkpoint
 from convlstm.pieces import cancellable
 from convlstm.scenes.drawing import make_drawing
 from convlstm.server.budget import check_budget
 from convlstm.server.facts import Facts
 from convlstm.server.inside import Insides
 from convlstm.server.limits import Limits
-from convlstm.server.opening import new_trainer
+from convlstm.server.opening import new_trainer, trainer_of
 from convlstm.server.run import ACTIVE, WATCHED_SECONDS, Run
-from convlstm.server.runs import Runs
+from convlstm.server.runs import Runs, ServerFull
 from convlstm.server.shelf import Shelf
-from convlstm.server.snapshot import Viewer
+from convlstm.server.snapshot import Viewer, told_of
 from convlstm.server.study import STUDIES
+from convlstm.server.thrown import Thrown
 from convlstm.settings import configure, differences
 from convlstm.training.config import CHANGEABLE, TrainConfig
 from convlstm.training.costs import Cost, estimate, step_seconds
@@ -161,13 +163,13 @@ class Scheduler:
         self.check(config)
         if run.state in ACTIVE:
             return self.call(lambda: run)
-        if not run.is_over:
+        if not run.begins_anew_with(config):
             self.adjust(run, config)
             return self.call(lambda: self._stand_in_line(run))
 
         def job() -> Run:
             if run.state not in ACTIVE:  # or somebody pressed twice
-                self._give(run, self._anew(run, config))
+                self._begin(run, config)
             return self._stand_in_line(run)
 
         return self.call(job)
@@ -176,7 +178,27 @@ class Scheduler:
         """Throw a run's training away and stand ready with these settings."""
         config = _configured(run, settings)
         self.check(config)
-        return self.replace(run, lambda: self._anew(run, config))
+
+        def job() -> Run:
+            trainer, thrown = self._anew(run, config), run.to_throw()
+            try:
+                return self._give(run, trainer, thrown=thrown)
+            except ServerFull:  # no memory to keep anything
+                return self._give(run, trainer)
+
+        return self.call(job)
+
+    def undo(self, run: Run) -> Future:
+        """Bring back what the last reset threw away; its result says whether there was anything."""
+
+        def job() -> bool:
+            thrown = run.thrown
+            if thrown:
+                self._give(run, trainer_of(read_checkpoint(thrown.content), self.device))
+                run.stand_as(thrown)
+            return thrown is not None
+
+        return self.call(job)
 
     def adjust(self, run: Run, config: TrainConfig) -> None:
         """Take over changed speed and learning rate.
@@ -213,13 +235,13 @@ class Scheduler:
         """
         config = _configured(run, settings)
         self.check(config)
-        fresh = run.is_over
+        fresh = run.begins_anew_with(config)
         if not fresh:
             self.adjust(run, config)
 
         def job() -> Run:
-            if fresh and run.is_over:  # or somebody pressed twice
-                self._give(run, self._anew(run, config))
+            if fresh and run.begins_anew_with(config):  # or somebody pressed twice
+                self._begin(run, config)
             self._leave_line(run)
             run.state, run.steps_wanted = "paused", run.steps_wanted + 1
             run.version += 1
@@ -269,6 +291,30 @@ class Scheduler:
                 run.stop_study()
 
         job()  # at once, and once more behind a `study` that is still to be begun
+        return self.call(job)
+
+    def pin(self, run: Run) -> Future:
+        """Keep what a run's network is now, and its curve and scores, beside the run.
+
+        Its future may hold a SettingError, where as many are pinned as may be, or a ServerFull.
+        """
+
+        def job() -> None:
+            content = network_bytes(run.trainer, best=False)
+            run.pins.check_room(content)
+            self._runs.make_room(run.kept_mib + len(content) / 2**20, run)
+            run.pins.add(told_of(run), content)
+            run.version += 1
+
+        return self.call(job)
+
+    def unpin(self, run: Run, number: object) -> Future:
+        """Forget a pinned run; the future may hold a SettingError."""
+
+        def job() -> None:
+            run.pins.remove(number)
+            run.version += 1
+
         return self.call(job)
 
     def look(self, run: Run, sample: object, speed: object = None) -> None:
@@ -519,12 +565,20 @@ class Scheduler:
         for run_id in self._viewers.keys() - {run.id for run in self._runs.all()}:
             del self._viewers[run_id]
 
-    def _give(self, run: Run, trainer: Trainer, *, shipped: bool = False) -> Run:
-        """Give a run another trainer, if there is memory for it."""
-        self._runs.make_room(estimate(trainer.config, trainer.precision).kept_mib, run)
+    def _begin(self, run: Run, config: TrainConfig) -> None:
+        """Begin anew; what a reset threw away may still be brought back."""
+        self._give(run, self._anew(run, config), thrown=None if run.is_over else run.thrown)
+
+    def _give(
+        self, run: Run, trainer: Trainer, *, shipped: bool = False, thrown: Thrown | None = None
+    ) -> Run:
+        """Give a run another trainer, if there is memory for it, and for what is thrown away."""
+        needed = estimate(trainer.config, trainer.precision).kept_mib + run.pins.mib
+        self._runs.make_room(needed + (thrown.mib if thrown else 0.0), run)
         self._leave_line(run)
         run.interrupt()
         run.replace_trainer(trainer, shipped=shipped)
+        run.keep(thrown)
         return run
 
     def _anew(self, run: Run, config: TrainConfig) -> Trainer:

@@ -26,6 +26,7 @@ from convlstm.server.links import (
     locks_of,
     scene_of_query,
     split_locks,
+    unknown_keys,
 )
 from convlstm.server.notices import Reply, refusal
 from convlstm.server.opening import read_shipped, trainer_of, work_of
@@ -38,6 +39,8 @@ from convlstm.training.presets import default_config, offered, preset
 from convlstm.training.trainer import Trainer
 
 _log = logging.getLogger(__name__)
+
+_NAMED = 5  # names of a link that a notice repeats
 
 
 class _Lost(Exception):  # noqa: N818
@@ -113,9 +116,11 @@ class Service:
             texts, locks = split_locks(_texts(query or {}))
             scene = scene_of_query(texts, scene)
             locked, unknown = locks_of(locks, scene)
-            notice = unknown and {"key": "lock", "text": ", ".join(unknown)}
-            if texts:
-                config = config_of_query(texts, scene)
+            unknown = [*unknown_keys(texts, scene), *unknown]
+            if unknown:
+                notice = {"key": "unknown", "text": _listed(unknown)}
+            if known := {key: text for key, text in texts.items() if key not in unknown}:
+                config = config_of_query(known, scene)
         except SettingError as error:
             notice = refusal(error)
             scene = scene if isinstance(scene, str) and scene in CATALOGUE else FIRST_SCENE
@@ -161,8 +166,11 @@ class Service:
         try:
             texts, locks = split_locks(_texts(query or {}))
             locked, unknown = locks_of(locks, lesson.scene)
-            notice = unknown and {"key": "lock", "text": ", ".join(unknown)}
-            config = config_of_query({**texts, "scene": lesson.scene}, base=config)
+            unknown = [*unknown_keys(texts, lesson.scene), *unknown]
+            if unknown:
+                notice = {"key": "unknown", "text": _listed(unknown)}
+            known = {key: text for key, text in texts.items() if key not in unknown}
+            config = config_of_query(known, lesson.scene, config)
         except SettingError as error:
             notice = refusal(error)
         run = await self._find(run_id)
@@ -206,10 +214,11 @@ class Service:
 
     @_never_raising
     async def act(self, action: object, run_id: object, settings: object = None) -> Reply:
-        """Train, pause, step, stop or reset a run, or change its speed and learning rate.
+        """Train, pause, step, stop or reset a run, undo that, or change its speed and rate.
 
         Returns:
-            The run's state; or a notice, if something was refused, and nothing changed.
+            The run's state; after a reset, whether what it threw away is kept; after an undo, the
+            settings of what is back; or a notice, if something was refused, and nothing changed.
         """
         run = await self._run(run_id)
         if action == "train":
@@ -218,6 +227,11 @@ class Service:
             await _done(self.scheduler.step(run, settings))
         elif action == "reset":
             await _done(self.scheduler.reset(run, settings))
+            return {"state": run.state, "kept": run.thrown is not None}
+        elif action == "undo":
+            if not await _done(self.scheduler.undo(run)):
+                return {"notice": {"key": "nothing to undo"}}
+            return {"state": run.state, "settings": settings_of(run.config)}
         elif action == "change":
             await self._change(run, settings)
         elif action == "pause":
@@ -259,6 +273,35 @@ class Service:
         """Show what a run's cells do with the sequence shown; as `Insides.look`."""
         run = await self._run(run_id)
         return await _done(self.scheduler.look_inside(run, asked))
+
+    @_never_raising
+    async def pin(self, run_id: object) -> Reply:
+        """Keep what a run is now beside it, to compare with later."""
+        await _done(self.scheduler.pin(await self._run(run_id)))
+        return {}
+
+    @_never_raising
+    async def unpin(self, run_id: object, number: object) -> Reply:
+        """Forget one of the runs that are pinned beside a run."""
+        await _done(self.scheduler.unpin(await self._run(run_id), number))
+        return {}
+
+    @_never_raising
+    async def pins(self, run_id: object) -> Reply:
+        """Return what was told of the runs pinned beside a run, and the settings that it has."""
+        run = await self._run(run_id)
+        told = [{"number": pin.number, **pin.told} for pin in run.pins.all]
+        return {"pins": told, "settings": settings_of(run.config)}
+
+    @_never_raising
+    async def compare(self, run_id: object) -> Reply:
+        """Return what the pinned networks make of the sequence that a run's viewers look at."""
+        run, rows = await self._run(run_id), []
+        shown = run.shown
+        for pin in run.pins.all:  # each a job of its own, so that others have their turns between
+            job = functools.partial(run.pins.row, pin, run.trainer, run.view, shown)
+            rows.append(await _done(self.scheduler.call(job)))
+        return {"rows": rows}
 
     @_never_raising
     async def draw(self, run_id: object, drawing: object, angle: object) -> Reply:
@@ -374,6 +417,12 @@ def _texts(query: object) -> Mapping[str, str]:
     if not isinstance(query, Mapping) or not all(isinstance(v, str) for v in query.values()):
         raise SettingError("settings", query, "mapping")
     return query
+
+
+def _listed(names: list[str]) -> str:
+    """Name some keys of a link, of which there may be many."""
+    some = [shown(name).strip("'") for name in names[:_NAMED]]
+    return ", ".join([*some, "..."] if len(names) > _NAMED else some)
 
 
 async def _done(future: object) -> object:

@@ -1,6 +1,7 @@
 """The files of a run that a viewer may take home."""
 
 import asyncio
+import csv
 import io
 import zipfile
 
@@ -9,10 +10,11 @@ from convlstm.files.script import training_script
 from convlstm.scenes.scene import Scene
 from convlstm.server.run import Run
 from convlstm.server.scheduler import Scheduler
+from convlstm.server.snapshot import told_of
 from convlstm.training.picture import Picture
 from convlstm.training.records import StepRecord
 
-KINDS = ("checkpoint", "losses", "pictures", "script")
+KINDS = ("checkpoint", "losses", "pictures", "script", "comparison")
 
 
 async def make_file(scheduler: Scheduler, run: Run, kind: str) -> tuple[str, bytes] | None:
@@ -36,6 +38,10 @@ async def make_file(scheduler: Scheduler, run: Run, kind: str) -> tuple[str, byt
     if kind == "losses":
         records = await _records(scheduler, run)
         return "losses.csv", (await asyncio.to_thread(losses_csv, records)).encode()
+    if kind == "comparison":
+        told = [(f"pinned {pin.number}", pin.told) for pin in run.pins.all]
+        told.append(("this", await asyncio.wrap_future(scheduler.call(lambda: told_of(run)))))
+        return "runs.csv", comparison_csv(told).encode()
     if kind == "script":
         return "train_convlstm.py", training_script(run.config).encode()
     picture = run.picture  # once: the compute thread changes it
@@ -43,6 +49,29 @@ async def make_file(scheduler: Scheduler, run: Run, kind: str) -> tuple[str, byt
         return None
     records = await _records(scheduler, run)
     return "pictures.zip", await asyncio.to_thread(_pictures, run.config.scene, records, picture)
+
+
+def comparison_csv(told: list[tuple[str, dict[str, object]]]) -> str:
+    """Return the curves and scores of runs as CSV, a line for each number.
+
+    Columns: run; what, "training" and "validation" for the errors of a curve, "setting NAME", or
+    the score and of whom; step, empty where it is of none; value. Errors are told as on the page.
+    """
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["run", "what", "step", "value"])
+    for name, run in told:
+        for setting, value in run["settings"].items():
+            writer.writerow([name, f"setting {setting}", "", value])
+        for part, key in (("training", "train"), ("validation", "validation")):
+            for point in run["curve"][key].split(";")[:-1]:
+                writer.writerow([name, part, *point.split()])
+        if scores := run["scores"]:
+            for of, each in {"model": scores["model"], **scores["baselines"]}.items():
+                for score, value in each.items():
+                    writer.writerow([name, f"{score} {of}", run["step"], value])
+            writer.writerow([name, "skill model", run["step"], scores["skill"]])
+    return table.getvalue()
 
 
 async def _records(scheduler: Scheduler, run: Run) -> list[StepRecord]:

@@ -1,8 +1,8 @@
 """Files from which runs go on after their worker, or the whole server, has died.
 
 Each run has a note, which says what it was doing, and, once it has learnt something, the content
-of its checkpoint. A thread of its own writes: nobody waits for the disk, and what is newer replaces
-what is not written yet.
+of its checkpoint; where runs are pinned beside it, those too. A thread of its own writes: nobody
+waits for the disk, and what is newer replaces what is not written yet.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from convlstm.files.safe_files import CheckpointError, write_atomically
 
 _log = logging.getLogger(__name__)
 
-_NOTE, _CONTENT = ".json", ".safetensors"
+_NOTE, _CONTENT, _PINS = ".json", ".safetensors", ".pins"
 _CLOSE_SECONDS = 5.0  # that the disk may take when the server ends
 
 
@@ -66,7 +66,7 @@ class Shelf:
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(".*.tmp"):  # of a write that a kill has broken off
             leftover.unlink(missing_ok=True)
-        self._waiting: dict[str, tuple[Note | None, bytes | None]] = {}
+        self._waiting: dict[str, tuple[Note | None, bytes | None, bytes | None]] = {}
         self._unwritten: set[str] = set()
         self._wake = threading.Condition()
         self._busy = ""  # the run that is being written
@@ -102,17 +102,26 @@ class Shelf:
         path = self._folder / (run_id + _CONTENT)
         return path if path.is_file() else None
 
-    def put(self, note: Note, content: bytes | None = None) -> None:
-        """Keep a note, and a content where there is a new one; an empty one takes the old away."""
+    def pins(self, run_id: str) -> Path | None:
+        """Return the file of the runs pinned beside a run, or None if there are none."""
+        path = self._folder / (run_id + _PINS)
+        return path if path.is_file() else None
+
+    def put(self, note: Note, content: bytes | None = None, pins: bytes | None = None) -> None:
+        """Keep a note, and a content and pins where they are new; empty ones take the old away."""
         with self._wake:
-            waiting = self._waiting.get(note.id, (None, None))[1]
-            self._waiting[note.id] = note, waiting if content is None else content
+            _, content_before, pins_before = self._waiting.get(note.id, (None, None, None))
+            self._waiting[note.id] = (
+                note,
+                content_before if content is None else content,
+                pins_before if pins is None else pins,
+            )
             self._wake.notify_all()
 
     def remove(self, run_id: str) -> None:
         """Forget a run."""
         with self._wake:
-            self._waiting[run_id] = None, b""
+            self._waiting[run_id] = None, b"", b""
             self._wake.notify_all()
 
     def settle(self, seconds: float = _CLOSE_SECONDS) -> bool:
@@ -137,22 +146,25 @@ class Shelf:
                 if not self._waiting:
                     return
                 run_id = next(iter(self._waiting))
-                note, content = self._waiting.pop(run_id)
+                note, content, pins = self._waiting.pop(run_id)
                 self._busy = run_id
             try:
-                self._write_one(run_id, note, content)
+                self._write_one(run_id, note, content, pins)
                 self._unwritten.discard(run_id)
                 self._make_room(run_id)
             except (CheckpointError, OSError) as error:  # a full disk: the run goes on, unkept
                 self._unwritten.add(run_id)
                 _log.warning("a run could not be kept: %s", error)
 
-    def _write_one(self, run_id: str, note: Note | None, content: bytes | None) -> None:
-        path = self._folder / (run_id + _CONTENT)
-        if content == b"":
-            path.unlink(missing_ok=True)
-        elif content is not None:
-            write_atomically(path, content, durable=self._durable)
+    def _write_one(
+        self, run_id: str, note: Note | None, content: bytes | None, pins: bytes | None
+    ) -> None:
+        for suffix, data in ((_CONTENT, content), (_PINS, pins)):
+            path = self._folder / (run_id + suffix)
+            if data == b"":
+                path.unlink(missing_ok=True)
+            elif data is not None:
+                write_atomically(path, data, durable=self._durable)
         path = self._folder / (run_id + _NOTE)
         if note is None:
             path.unlink(missing_ok=True)
@@ -160,16 +172,18 @@ class Shelf:
             write_atomically(path, json.dumps(asdict(note)).encode(), durable=self._durable)
 
     def _make_room(self, newest: str) -> None:
-        """Drop the contents that were written longest ago."""
-        found = []
-        for path in self._folder.glob("*" + _CONTENT):
-            with contextlib.suppress(OSError):  # gone meanwhile
-                found.append((path.stat().st_mtime, path.stat().st_size, path))
-        total = sum(size for _, size, _ in found)
-        for _, size, path in sorted(found):
+        """Drop the runs whose contents or pins were written longest ago."""
+        found: dict[str, tuple[float, int]] = {}  # by run, when it was written and its bytes
+        for suffix in (_CONTENT, _PINS):
+            for path in self._folder.glob("*" + suffix):
+                with contextlib.suppress(OSError):  # gone meanwhile
+                    at, size = found.get(path.stem, (0.0, 0))
+                    found[path.stem] = max(at, path.stat().st_mtime), size + path.stat().st_size
+        total = sum(size for _, size in found.values())
+        for run_id in sorted(found, key=found.__getitem__):
             if total <= self._max_bytes:
                 return
-            if path.stem != newest:
-                path.unlink(missing_ok=True)
-                path.with_suffix(_NOTE).unlink(missing_ok=True)
-                total -= size
+            if run_id != newest:
+                for suffix in (_CONTENT, _PINS, _NOTE):
+                    (self._folder / (run_id + suffix)).unlink(missing_ok=True)
+                total -= found[run_id][1]

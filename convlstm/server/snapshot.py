@@ -54,6 +54,8 @@ class Viewer:
             "run": run.id,
             "scene": config.scene.name,
             "settings": settings_of(config if run.chosen else default_config(config.scene.name)),
+            # Of the model on show, where that is not what the page trains with.
+            "model": None if run.chosen else settings_of(config),
             "state": run.state,
             "reason": run.reason,
             "place": run.place,
@@ -83,6 +85,7 @@ class Viewer:
             "scores": self._evaluation and _scores(self._evaluation, measure),
             "study": run.study and run.study.told(),
             "lesson": run.facts and run.facts.told(),
+            "pins": {"version": run.pins.version, "count": len(run.pins.all)},
             "picture": self._picture_of(run, measure),
         }
 
@@ -105,6 +108,17 @@ class Viewer:
         return self._picture_value
 
 
+def told_of(run: Run) -> dict[str, object]:
+    """Return what stays to be told of a run when it is pinned: facts, curve and scores."""
+    snapshot = Viewer(run).snapshot(1)
+    names = ("shipped", "step", "steps", "seconds", "curve", "scores")
+    error = snapshot["stage"]["error"]
+    return {name: snapshot[name] for name in names} | {
+        "settings": settings_of(run.config),
+        "error": error,
+    }
+
+
 def _stage(trainer: Trainer) -> dict[str, object]:
     """Say how the scene is shown; it may change with its settings."""
     scene = trainer.config.scene
@@ -120,15 +134,24 @@ def _stage(trainer: Trainer) -> dict[str, object]:
         "closeUp": look["close_up"],
         "drawable": look["drawable"],
         "hasSpeeds": has_speeds(scene),
+        "hides": scene.hides,
     }
 
 
 def _scores(evaluation: Evaluation, measure: Measure) -> dict[str, object]:
+    unseen = evaluation.unseen
     return {
         "model": _brief(evaluation.model, measure),
         "baselines": {n: _brief(each, measure) for n, each in evaluation.baselines.items()},
         "skill": _number(evaluation.skill),
         "isBlack": evaluation.is_black,
+        "unseen": unseen
+        and {
+            "model": _number(unseen.skill),
+            "baselines": {
+                n: _number(unseen.skill_of(each)) for n, each in unseen.baselines.items()
+            },
+        },
     }
 
 

@@ -14,7 +14,14 @@ from torch import Tensor
 
 from convlstm.networks import Network
 from convlstm.scenes.scene import Clip, Scene
-from convlstm.training.metrics import METRICS, Scores, by_lead_time, mean_scores
+from convlstm.training.metrics import (
+    METRICS,
+    Scores,
+    UnseenScores,
+    by_lead_time,
+    mean_scores,
+    unseen_scores,
+)
 from convlstm.training.validation import baseline_tables, scene_scores
 
 TEST_SET_SHAPE = (20, 10_000, 64, 64)
@@ -38,6 +45,9 @@ class LeadTimeScores:
         baselines: of the predictors that learnt nothing, by name.
         ssim: the network's mean SSIM of each sequence, (n,).
         brightest: largest value in any prediction.
+        unseen: scores of the sequences alone whose newest frame shows nothing of what moves; None
+            where there are none.
+        unseen_sequences: how many these are.
     """
 
     sequences: int
@@ -45,6 +55,8 @@ class LeadTimeScores:
     baselines: dict[str, list[Scores]]
     ssim: Tensor
     brightest: float
+    unseen: UnseenScores | None
+    unseen_sequences: int
 
     @property
     def mean(self) -> tuple[Scores, dict[str, Scores]]:
@@ -111,7 +123,7 @@ def score_network(
     """
     device = next(network.parameters()).device
     tables: dict[str, list[Tensor]] = {name: [] for name in ("model", *scene.baselines)}
-    count, brightest = 0, []
+    count, brightest, unseen = 0, [], []
     for clip in clips:
         context, truth, valid = clip.frames(context_frames + horizon).split(context_frames)
         parts = context.to(device).split(at_once)
@@ -121,10 +133,21 @@ def score_network(
         tables["model"].append(scene_scores(scene, predicted, truth, valid))
         for name, table in baseline_tables(scene, context, truth, valid).items():
             tables[name].append(table)
+        if clip.hidden is not None:
+            unseen.append(clip.unseen(context_frames))
         count += len(truth)
         yield count
     scores = {name: torch.cat(table) for name, table in tables.items()}  # (n, horizon, 5)
     leads = {name: by_lead_time(table) for name, table in scores.items()}
     ssim = scores["model"][:, :, METRICS.index("ssim")].mean(1)
     brightest = torch.stack(brightest).max().item()  # NaN if one is
-    return LeadTimeScores(count, leads.pop("model"), leads, ssim, brightest)
+    hidden = torch.cat(unseen) if unseen else None
+    return LeadTimeScores(
+        count,
+        leads.pop("model"),
+        leads,
+        ssim,
+        brightest,
+        unseen_scores(scores, hidden),
+        0 if hidden is None else int(hidden.sum()),
+    )

@@ -4,6 +4,7 @@ Axes: B batch, T time (frames), C channels, H height (px), W width (px). Values 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields
 
 import torch
@@ -40,6 +41,29 @@ METRICS = tuple(field.name for field in fields(Scores))
 
 
 @dataclass(frozen=True)
+class UnseenScores:
+    """Scores of the sequences alone whose newest frame seen shows nothing of what moves.
+
+    Attributes:
+        model: scores of the network.
+        baselines: scores of the predictors that learnt nothing, by name.
+    """
+
+    model: Scores
+    baselines: dict[str, Scores]
+
+    @property
+    def skill(self) -> float:
+        """The share of the better baseline's squared error that is gone."""
+        return self.skill_of(self.model)
+
+    def skill_of(self, scores: Scores) -> float:
+        """Return the same of other scores: 0 of the better baseline, less of the other one."""
+        better = min(self.baselines.values(), key=lambda each: each.mse)
+        return skill(scores, better)
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """A network's scores beside those of predictors that learnt nothing, on the same frames.
 
@@ -47,11 +71,14 @@ class Evaluation:
         model: scores of the network.
         baselines: scores of the others, by name; "copy_last" is always among them.
         brightest: largest value in any of the network's predictions; NaN where nobody looked.
+        unseen: scores of the sequences alone whose newest frame shows nothing of what moves; None
+            where there are none.
     """
 
     model: Scores
     baselines: dict[str, Scores]
     brightest: float
+    unseen: UnseenScores | None = None
 
     @property
     def skill(self) -> float:
@@ -64,12 +91,13 @@ class Evaluation:
         return self.brightest < NEARLY_BLACK
 
 
-def skill(scores: Scores, copy_last: Scores) -> float:
-    """Return the share of copy-last's squared error that is gone: 1 - MSE / MSE_copy.
+def skill(scores: Scores, reference: Scores) -> float:
+    """Return the share of a reference's squared error that is gone: 1 - MSE / MSE_reference.
 
-    1 is perfect, 0 is no better than repeating the last frame, negative is worse.
+    1 is perfect, 0 is no better than the reference (repeating the last frame, where nobody says
+    otherwise), negative is worse.
     """
-    return 1 - scores.mse / max(copy_last.mse, 1e-12)
+    return 1 - scores.mse / max(reference.mse, 1e-12)
 
 
 def uniform_ssim(predicted: Tensor, truth: Tensor, *data_ranges: float) -> list[Tensor]:
@@ -148,6 +176,22 @@ def mean_of(scores: Tensor) -> Scores:
     scores = scores.flatten(0, -2)
     unknown = scores.isnan().all(1)  # all of it: a prediction of NaN must not drop out of its mean
     return Scores(*scores[~unknown].mean(0).tolist())
+
+
+def unseen_scores(tables: Mapping[str, Tensor], unseen: Tensor | None) -> UnseenScores | None:
+    """Return the means over the sequences alone whose newest frame shows nothing.
+
+    Args:
+        tables: `frame_scores`, (B, T, 5), of the "model" and of each baseline, by name.
+        unseen: which sequences these are, bool, (B,); None where the scene hides nothing.
+
+    Returns:
+        The scores, or None where there is no such sequence.
+    """
+    if unseen is None or not unseen.any():
+        return None
+    means = {name: mean_of(table[unseen]) for name, table in tables.items()}
+    return UnseenScores(means.pop("model"), means)
 
 
 def mean_scores(scores: list[Scores]) -> Scores:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from convlstm.pieces import Clock
 from convlstm.scenes.scene import Clip, Scene, lossless_bytes
-from convlstm.training.metrics import Evaluation, frame_scores, mean_of
+from convlstm.training.metrics import Evaluation, frame_scores, mean_of, unseen_scores
 
 NEARLY = 1e-6  # how near to 0 and 1 a frame may come where its logit is asked for
 
@@ -52,7 +52,8 @@ class Validation:
         clip = scene.validation(context_frames, horizon)
         same = clip.observed is clip.clean
         clean = lossless_bytes(clip.clean)
-        self._clip = Clip(clean if same else lossless_bytes(clip.observed), clean, clip.valid)
+        observed = clean if same else lossless_bytes(clip.observed)
+        self._clip = clip._replace(observed=observed, clean=clean)
         self._trivial: dict[int, dict[str, Tensor]] = {}  # their scores, by first sequence
 
     def score(
@@ -87,12 +88,13 @@ class Validation:
             if start not in self._trivial:
                 self._trivial[start] = baseline_tables(scene, context, truth, valid)
             yield from clock.interruption()
-        baselines = {
-            name: mean_of(torch.cat([part[name] for part in self._trivial.values()]))
-            for name in scene.baselines
-        }
+        tables = {"model": torch.cat(scores)}
+        for name in scene.baselines:
+            tables[name] = torch.cat([part[name] for part in self._trivial.values()])
+        unseen = unseen_scores(tables, self._clip.unseen(self._context_frames))
+        means = {name: mean_of(table) for name, table in tables.items()}
         brightest = torch.stack(brightest).max().item()  # NaN if one is
-        return loss, Evaluation(mean_of(torch.cat(scores)), baselines, brightest)
+        return loss, Evaluation(means.pop("model"), means, brightest, unseen)
 
 
 def _as_numbers(values: Tensor | None) -> Tensor | None:

@@ -23,7 +23,7 @@ from convlstm.ui.texts import TEXTS  # noqa: E402
 from convlstm.ui.zero_gpu import ZeroGpu, lends  # noqa: E402
 
 _WEB = Path(__file__).parent / "web"
-_STYLES = ("page", "inside", "lessons")
+_STYLES = ("page", "inside", "speed", "pins", "lessons")
 _MOST_UNREAD = 4  # messages of streams that a visitor may leave unread before they end
 # Gradio runs this in the component; what it gives goes to the modules, which import each other. It
 # looks here for the names of the component's own events. At every update it goes through all props,
@@ -174,6 +174,22 @@ def _server_functions(pool: Pool, files: Path) -> list[Callable]:
         run = _get(payload, "run")
         return await pool.ask("look_inside", run, _get(payload, "asked"), run=run)
 
+    async def pin(payload: object) -> Reply:
+        run = _get(payload, "run")
+        return await pool.ask("pin", run, run=run)
+
+    async def unpin(payload: object) -> Reply:
+        run = _get(payload, "run")
+        return await pool.ask("unpin", run, _get(payload, "number"), run=run)
+
+    async def pins(payload: object) -> Reply:
+        run = _get(payload, "run")
+        return await pool.ask("pins", run, run=run)
+
+    async def compare(payload: object) -> Reply:
+        run = _get(payload, "run")
+        return await pool.ask("compare", run, run=run)
+
     async def draw(payload: object) -> Reply:
         run, drawing, angle = (_get(payload, name) for name in ("run", "drawing", "angle"))
         return await pool.ask("draw", run, drawing, angle, run=run)
@@ -205,6 +221,10 @@ def _server_functions(pool: Pool, files: Path) -> list[Callable]:
         look_inside,
         study,
         stop_study,
+        pin,
+        unpin,
+        pins,
+        compare,
         draw,
         open_checkpoint,
         download,
@@ -237,7 +257,7 @@ def _add_api(pool: Pool, streams: Streams, is_read: Callable[[gr.Request], bool]
         return await pool.ask("attach", None, link, scene, lesson)
 
     async def act(action: str, run: str, settings: dict | None = None) -> dict:
-        """Train, pause, step, stop, reset or change a run."""
+        """Train, pause, step, stop, reset or change a run, or undo a reset."""
         return await pool.ask("act", action, run, settings, run=run)
 
     async def describe(settings: dict, scene: str | None = None) -> dict:

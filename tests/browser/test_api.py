@@ -80,7 +80,7 @@ def test_a_client_cannot_draw_where_there_are_no_digits(client):
 def test_a_client_is_told_what_is_wrong_with_a_setting(client):
     run = client.predict(api_name="/open_run")["run"]
     reply = client.predict("train", run, {"speed": 99}, api_name="/act")
-    assert reply["notice"]["text"] == "speed is 99: must be a whole number from 1 to 8."
+    assert reply["notice"]["text"] == "speed is 99: must be a whole number from 0 to 8."
     assert snapshot(client, run)["state"] == "finished"  # as the shipped run was
 
 

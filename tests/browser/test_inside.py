@@ -42,9 +42,26 @@ def test_maps_open_and_follow_the_moment(open_page, scene):
     expect(page.locator(".moment")).to_contain_text("t − 2")  # one moment for the whole page
     expect(page.locator(".inside-when")).to_contain_text("t − 2")
     wait_for_another_map(page, "c 0", before)
+    before = map_of(page, "c 0")
+    press(page, "next")
+    wait_for_another_map(page, "c 0", before)  # of another sequence
     shoot(page, f"inside-{scene}", full_page=True)
     page.click(OPEN)
     expect(page.locator("#cp-inside")).to_be_hidden()
+
+
+def test_another_scene_is_another_network(open_page):
+    page = open_page()
+    look_inside(page)
+    page.click(MAP.format("c 0"), position={"x": 60, "y": 60})
+    expect(page.locator(".inside-pixel table")).to_be_visible()
+    page.click("[data-scene=digits]")
+    expect(page.locator(".inside-cells button")).to_have_count(3)
+    expect(page.locator(".inside-pixel table")).to_have_count(0)
+    page.click(MAP.format("c 0"), position={"x": 5, "y": 5})
+    expect(page.locator(".inside-pixel table")).to_be_visible()
+    page.click("[data-scene=squares]")
+    expect(page.locator(".inside-range")).to_contain_text("of 16")
 
 
 def test_a_pixel_s_arithmetic_is_right_and_its_field_of_view_is_drawn(open_page):

@@ -19,7 +19,7 @@ from convlstm.scenes.digits import Digits
 from convlstm.scenes.scene import DATA_STREAM, MAX_TEST_SEED, VALIDATION_SEED
 from convlstm.scenes.squares import Squares
 from convlstm.settings import MAX_SEED, configure, settings_of
-from convlstm.training import Trainer, evaluation
+from convlstm.training import TrainConfig, Trainer, evaluation
 from convlstm.training.metrics import Scores, by_lead_time, frame_scores
 from convlstm.training.presets import preset
 from tests.commands.conftest import NETWORK, ROOT, RUN, parse
@@ -125,6 +125,24 @@ def test_evaluation_prints_an_aligned_table(
         assert mae == f"{measure.factor * scores.mae:.{places}f}"
         assert (psnr, ssim) == (f"{scores.psnr:.2f}", f"{scores.ssim:.4f}")
         assert (openstl, skill) == (f"{scores.ssim_openstl:.4f}", f"{each['skill']:.3f}")
+
+
+def test_a_line_says_what_is_remembered_where_the_scene_hides_things(
+    tmp_path: Path, trained: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = Squares(canvas=16, square_size=4, bar_width=8, bar_left=4, directions="right")
+    path = tmp_path / "network.safetensors"
+    save_network(Trainer(TrainConfig(scene)), path)
+    (data,) = parse(evaluate(path, "--sequences 60 --horizon 1 --json", capsys))
+    unseen = data["unseen"]
+    mses = {name: scores["mse"] for name, scores in unseen["baselines"].items()}
+    assert 0 < unseen["sequences"] < 60
+    assert unseen["skill"] == pytest.approx(1 - unseen["model"]["mse"] / min(mses.values()))
+    count, skill = unseen["sequences"], unseen["skill"]
+    line = f"While nothing is seen ({count} sequences): skill {skill:.3f} over "
+    assert line in evaluate(path, "--sequences 60 --horizon 1", capsys)
+    plain = evaluate(trained["squares"] / NETWORK, "--sequences 3 --horizon 1", capsys)
+    assert "While nothing is seen" not in plain
 
 
 @pytest.mark.parametrize("name", SCENES)

@@ -7,13 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from convlstm.files.checkpoint import CheckpointError, read_checkpoint, resume
+from convlstm.files.checkpoint import (
+    CheckpointError,
+    checkpoint_bytes,
+    read_checkpoint,
+    resume,
+)
 from convlstm.files.history import TABLES, history_tables, read_history
 from convlstm.files.versions import STEP_COLUMNS
-from convlstm.training.metrics import METRICS, Evaluation, Scores
+from convlstm.settings import configure
+from convlstm.training.metrics import METRICS, Evaluation, Scores, UnseenScores
 from convlstm.training.records import StepRecord
 from tests.files.forging import put, with_array, with_tensor
-from tests.files.runs import RUNS, saved
+from tests.files.runs import RUNS, pull, saved, trained
 
 every_run = pytest.mark.parametrize("name", RUNS)
 
@@ -94,6 +100,36 @@ def test_what_spoilt_weights_score_is_kept_as_no_number(name, value):
     assert math.isnan(last.evaluation.brightest)
     assert last.evaluation.model.mse == evaluation.model.mse
     assert last.evaluation.baselines == evaluation.baselines
+
+
+@pytest.mark.parametrize("dropped_frames", [0, 0.2])
+def test_scores_of_sequences_that_show_nothing_come_back_too(dropped_frames):
+    # In a scene that hides things; whether it is by a bar or by dropped frames.
+    hiding = {"dropped_frames": dropped_frames} if dropped_frames else {"bar_width": 4}
+    config = configure(hiding, RUNS["squares"])
+    records = records_of("squares")
+    model, baselines = records[1].evaluation.model, records[1].evaluation.baselines
+    unseen = UnseenScores(
+        replace(model, mse=0.3), {name: replace(each, mae=0.4) for name, each in baselines.items()}
+    )
+    evaluation = replace(records[-1].evaluation, unseen=unseen)
+    records[-1] = replace(records[-1], evaluation=evaluation)
+    tables = history_tables(records, config.scene)
+    assert tables[TABLES[1]].shape == (2, 3 + 2 * 5 * 3)
+    assert read_history(tables, None, config) == records
+    assert records[1].evaluation.unseen is None  # where every sequence shows something
+    records[1] = replace(records[1], evaluation=None)
+    assert read_history(history_tables(records, config.scene), None, config) == records
+
+
+def test_a_run_behind_a_bar_is_kept_with_its_scores():
+    trainer = trained("squares", 4, bar_width=6, bar_left=5, bar_grows=0.5, directions="right")
+    assert trainer.last.evaluation.unseen
+    again = resume(read_checkpoint(checkpoint_bytes(trainer)))
+    assert again.records == trainer.records
+    assert again.config == trainer.config
+    pull(trainer, None)
+    assert [r.loss for r in pull(again, None).records] == [r.loss for r in trainer.records]
 
 
 @every_run

@@ -27,6 +27,7 @@ LOOP = "for step in range(1, STEPS + 1):"
 TINY = {
     "canvas": 16,
     "square_size": 4,
+    "bar_left": 4,
     "hidden_channels": 3,
     "batch_size": 2,
     "precision": "float32",
@@ -59,6 +60,16 @@ OPTIONS = {
     "two layers": {"num_layers": 2, "directions": "all", "forget_bias": 0},
     "a peephole": {"peephole": True, "batches_per_epoch": 2},
     "small frames": {"canvas": 32, "epochs": 4, "small_frames": 0.3},
+    "a bar": {"bar_width": 5, "bar_left": 6, "directions": "right", "exact_speed": True},
+    "a bar that grows": {
+        "bar_width": 6,
+        "bar_left": 5,
+        "bar_grows": 0.5,
+        "epochs": 6,
+        "bar_hides": "both",
+    },
+    "a bar, noise and dropped frames": {"bar_width": 4, "noise": 0.1, "dropped_frames": 0.3},
+    "dropped frames": {"dropped_frames": 0.4, "speed": 0},
     "few steps": {"epochs": 3, "evaluate_every": 2},
     "a goal in reach": {"stop_below": 1},
     "a goal out of reach": {"stop_below": 1e-6},
@@ -219,6 +230,15 @@ def test_every_constant_and_function_of_a_script_is_used(name: str) -> None:
         ({"directions": "all"}, ["torch.randint(2, "]),
         ({"walls": "bounce"}, ["to and fro"]),
         ({"small_frames": 0.5}, ["SMALL_CANVAS = 48", "SMALL_STEPS = 130", "canvas=CANVAS"]),
+        (
+            {"bar_width": 8},
+            ["BAR_WIDTH = 8", "BAR_LEFT = 12", "seen = frames.masked_fill(", "= 0  #"],
+        ),
+        ({"bar_width": 8, "bar_hides": "both"}, ["seen = frames = frames.masked_fill("]),
+        ({"bar_width": 8, "bar_grows": 0.6}, ["BAR_GROWS = 0.6", "1 + int(BAR_WIDTH"]),
+        ({"dropped_frames": 0.2}, ["DROPPED_FRAMES", "dropped[:, 0] = False"]),
+        ({"exact_speed": True}, ["torch.full(shape, SPEED", "of every square"]),
+        ({"directions": "right"}, ["velocity[..., 0] = 0"]),
         ({"num_layers": 2}, ["NUM_LAYERS", "ModuleList"]),
         ({"num_layers": 2, "residual": True}, ["h + x"]),
         ({"peephole": True}, ["peephole"]),
@@ -281,6 +301,7 @@ def test_scripts_are_short_and_hold_no_mark_of_the_template() -> None:
         ({"loss": "ssim"}, "loss"),
         ({"loss": "bce+ssim"}, "loss"),
         ({"precision": "float16"}, "precision"),
+        ({"bar_width": 8, "small_frames": 0.5}, "small_frames"),
     ],
 )
 def test_what_a_script_has_no_words_for_is_refused_by_name(settings: dict, name: str) -> None:

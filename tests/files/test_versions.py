@@ -337,7 +337,7 @@ def test_a_setting_that_nobody_knows_is_refused_by_name(name):
         (V1, {"targets": "first"}, "targets is 'first': must be one of all, future"),
         (V1, {"targets": ["last"]}, r"targets is \['last'\]: must be one of"),
         (V1, {"targets": None}, "targets is None: must be one of"),
-        (V1, {"speed": 99}, "speed is 99: must be a whole number from 1 to 8"),
+        (V1, {"speed": 99}, "speed is 99: must be a whole number from 0 to 8"),
         (V1, {"num_digits": 2}, "num_digits is 2: is not a setting"),
         (V1, {"hidden_channels": 3}, "does not fit its settings: tensor"),
         (V1, {"num_layers": 1}, "residual is True: needs num_layers of 2 or more"),

@@ -90,15 +90,17 @@ def test_black_frames_are_black_in_the_shape_of_the_truth():
 
 
 def test_parts_of_a_clip_are_parts_of_all_that_it_holds():
-    clip = Clip(*torch.arange(3 * 24.0).view(3, 2, 3, 1, 2, 2))
+    clip = Clip(*torch.arange(4 * 24.0).view(4, 2, 3, 1, 2, 2))
     assert are_equal(clip.part(slice(1, 2)), Clip(*(t[1:2] for t in clip)))
     assert are_equal(clip.frames(2), Clip(*(t[:, :2] for t in clip)))
     context, truth, valid = clip.split(2)
     assert torch.equal(context, clip.observed[:, :2])
     assert torch.equal(truth, clip.clean[:, 2:])
     assert torch.equal(valid, clip.valid[:, 2:])
+    assert torch.equal(clip.unseen(2), clip.hidden[:, 1])
     plain = Clip(clip.observed, clip.clean)
     assert plain.part(slice(1)).valid is plain.frames(1).valid is plain.split(1)[2] is None
+    assert plain.part(slice(1)).hidden is plain.unseen(1) is None
 
 
 def test_an_error_is_told_as_it_is_measured():

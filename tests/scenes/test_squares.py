@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from convlstm.checks import SettingError
+from convlstm.scenes.occluder import BAR_VALUE
 from convlstm.scenes.squares import Squares
 
 
@@ -18,9 +19,14 @@ def starts_and_velocities(config: Squares, batch_size: int, generator: torch.Gen
     """Draw as the sampler does: lists [sequence][square] of (y, x)."""
     shape = (batch_size, config.num_squares, 1, 2)
     start = torch.randint(config.canvas - config.square_size - 1, shape, generator=generator)
-    velocity = torch.randint(1, config.speed + 1, shape, generator=generator)
+    if config.exact_speed or config.speed == 0:
+        velocity = torch.full(shape, config.speed)
+    else:
+        velocity = torch.randint(1, config.speed + 1, shape, generator=generator)
     if config.directions == "all":
         velocity = velocity * (2 * torch.randint(2, shape, generator=generator) - 1)
+    if config.directions == "right":
+        velocity = velocity * torch.tensor([0, 1])
     return start[:, :, 0].tolist(), velocity[:, :, 0].tolist()
 
 
@@ -57,14 +63,18 @@ def corners(frames: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("walls", ["wrap", "bounce"])
-@pytest.mark.parametrize("directions", ["down-right", "all"])
+@pytest.mark.parametrize("directions", ["down-right", "all", "right"])
 @pytest.mark.parametrize("num_squares", [1, 3])
-def test_frames_are_those_of_the_article_s_rule_drawn_by_hand(walls, directions, num_squares):
+@pytest.mark.parametrize(("speed", "exact"), [(5, False), (5, True), (0, False)])
+def test_frames_are_those_of_the_article_s_rule_drawn_by_hand(
+    walls, directions, num_squares, speed, exact
+):
     config = Squares(
         canvas=18,
         square_size=4,
         num_squares=num_squares,
-        speed=5,
+        speed=speed,
+        exact_speed=exact,
         directions=directions,
         walls=walls,
     )
@@ -189,9 +199,15 @@ def test_a_longer_sequence_begins_like_the_shorter_one():
         {"square_size": 6},
         {"num_squares": 2},
         {"speed": 8},
+        {"speed": 0},
         {"directions": "all"},
+        {"directions": "right"},
+        {"exact_speed": True},
         {"walls": "bounce"},
         {"noise": 0.1},
+        {"bar_width": 4},
+        {"bar_width": 4, "bar_left": 13},
+        {"dropped_frames": 0.5},
     ],
 )
 def test_every_setting_of_the_scene_changes_the_frames(changed):
@@ -211,12 +227,22 @@ def test_every_setting_of_the_scene_changes_the_frames(changed):
             "square_size is 6: must be at most 5, a third of the canvas.",
         ),
         ({"num_squares": 4}, "num_squares is 4: must be a whole number from 1 to 3."),
-        ({"speed": 0}, "speed is 0: must be a whole number from 1 to 8."),
-        ({"speed": 1.5}, "speed is 1.5: must be a whole number from 1 to 8."),
-        ({"directions": "up"}, "directions is 'up': must be one of down-right, all."),
+        ({"speed": -1}, "speed is -1: must be a whole number from 0 to 8."),
+        ({"speed": 1.5}, "speed is 1.5: must be a whole number from 0 to 8."),
+        ({"directions": "up"}, "directions is 'up': must be one of down-right, all, right."),
         ({"walls": None}, "walls is None: must be one of wrap, bounce."),
         ({"noise": 0.51}, "noise is 0.51: must be a number from 0 to 0.5."),
         ({"noise": math.nan}, "noise is nan: must be a number from 0 to 0.5."),
+        (
+            {"canvas": 20, "bar_width": 11},
+            "bar_width is 11: must be at most 10, half of the canvas.",
+        ),
+        (
+            {"canvas": 20, "bar_width": 9},
+            "bar_left is 12: must be at most 11, so that the bar ends inside the frame.",
+        ),
+        ({"bar_hides": "truth"}, "bar_hides is 'truth': must be one of input, both."),
+        ({"dropped_frames": 1}, "dropped_frames is 1: must be a number from 0 to 0.9."),
     ],
 )
 def test_a_scene_out_of_range_is_refused_with_name_value_and_rule(settings, message):
@@ -236,7 +262,115 @@ def test_the_ends_of_every_range_can_be_drawn(walls, square_size):
         directions="all",
         walls=walls,
         noise=0.5,
+        bar_width=8,
+        bar_left=8,
+        dropped_frames=0.9,
     )
     observed = config.sample(2, 20, seeded()).observed
     assert observed.shape == (2, 20, 1, 16, 16)
     assert 0 <= observed.min() <= observed.max() <= 1
+
+
+# A square of 4 px that moves 1 px a frame to the right, behind a bar over the columns 12 to 19.
+BEHIND = Squares(
+    canvas=32, square_size=4, speed=1, exact_speed=True, directions="right", bar_width=8
+)
+
+
+def test_a_bar_hides_what_is_behind_it_in_the_input_and_not_in_the_truth():
+    clip, plain = (
+        scene.sample(20, 30, seeded(4)) for scene in (BEHIND, replace(BEHIND, bar_width=0))
+    )
+    assert torch.equal(clip.clean, plain.clean)
+    assert (clip.observed[..., 12:20] == BAR_VALUE).all()
+    assert torch.equal(clip.observed[..., :12], plain.clean[..., :12])
+    assert torch.equal(clip.observed[..., 20:], plain.clean[..., 20:])
+    assert plain.hidden is None
+    # Nothing of it is left where all four of its columns are among the bar's eight.
+    left = corners(plain.clean)[..., 1]
+    assert torch.equal(clip.hidden, (left >= 12) & (left <= 16))
+
+
+def test_a_bar_may_hide_in_the_truth_as_well():
+    clip = replace(BEHIND, bar_hides="both").sample(20, 30, seeded(4))
+    assert torch.equal(clip.clean, BEHIND.sample(20, 30, seeded(4)).observed)
+    assert clip.observed is clip.clean
+    assert clip.hidden.any()
+
+
+def test_noise_lies_on_the_bar_too_and_not_on_the_truth():
+    clean, noisy = (replace(BEHIND, noise=each).sample(9, 9, seeded(4)) for each in (0, 0.1))
+    assert torch.equal(noisy.clean, clean.clean)
+    assert torch.equal(noisy.hidden, clean.hidden)
+    assert (noisy.observed - clean.observed)[..., 12:20].std() == pytest.approx(0.1, rel=0.05)
+
+
+def test_dropped_frames_are_black_and_never_the_first():
+    scene = Squares(canvas=16, square_size=4, dropped_frames=0.3)
+    clip, plain = (
+        each.sample(300, 12, seeded(5)) for each in (scene, replace(scene, dropped_frames=0))
+    )
+    assert torch.equal(clip.clean, plain.clean)
+    is_black = ~clip.observed.flatten(2).any(2)
+    assert torch.equal(clip.hidden, is_black)
+    assert not is_black[:, 0].any()
+    assert is_black[:, 1:].float().mean().item() == pytest.approx(0.3, abs=0.03)
+    assert torch.equal(clip.observed[~is_black], plain.clean[~is_black])
+    with_bar = replace(scene, bar_width=4, bar_left=4).sample(300, 12, seeded(5))
+    assert torch.equal(with_bar.hidden & is_black, is_black)
+    assert (with_bar.hidden & ~is_black).any()
+
+
+def test_in_training_the_bar_grows_and_judged_is_the_whole_one():
+    scene = replace(BEHIND, bar_grows=0.5)
+    widths = [scene.at(step / 16).bar_width for step in range(11)]
+    assert widths == [1, 2, 3, 4, 5, 6, 7, 8, 8, 8, 8]
+    assert scene.at(0.5) is scene
+    assert {scene.at(step / 16).size for step in range(11)} == {(32, 32)}
+    assert (scene.validation(9, 1).observed[..., 12:20] == BAR_VALUE).all()
+    assert Squares(bar_grows=0.5).at(0.1).bar_width == 0
+
+
+@pytest.mark.parametrize("bar_width", [1, 11, 24])
+@pytest.mark.parametrize("bar_left", [0, 12, 24])
+def test_a_bar_stays_in_the_smaller_frames_of_training(bar_width, bar_left):
+    scene = Squares(
+        canvas=48, bar_width=bar_width, bar_left=bar_left, bar_grows=0.9, small_frames=0.5
+    )
+    seen = [scene.at(step / 20) for step in range(20)]
+    assert [each.canvas for each in seen] == [36] * 10 + [48] * 10
+    assert all(each.at(0) is each for each in seen[:10])
+    bars = [(each.sample(1, 1, seeded()).observed[0, 0, 0] == BAR_VALUE).sum() for each in seen]
+    assert [int(bar) for bar in bars] == [each.bar_width * each.canvas for each in seen]
+    widths = [each.bar_width for each in seen[10:]]
+    assert widths == sorted(widths)
+    assert widths[-1] == bar_width
+
+
+@pytest.mark.parametrize("hides", ["input", "both"])
+def test_what_is_shown_of_a_bar_is_hidden_at_the_end_and_comes_out_again(hides):
+    scene = replace(BEHIND, bar_hides=hides)
+    shown = [scene.shown(sample, 12, 10) for sample in range(scene.samples)]
+    for clip in shown:
+        assert clip.clean.shape == (1, 22, 1, 32, 32)
+        assert clip.hidden[0, 11]
+        assert not clip.hidden[0, :12].all()
+        assert not clip.hidden[0, 12:].all()
+    assert len({clip.observed.numpy().tobytes() for clip in shown}) == scene.samples
+
+
+def test_something_is_shown_where_nothing_ever_comes_out():
+    scene = replace(BEHIND, speed=0)
+    shown = [scene.shown(sample, 3, 2) for sample in range(scene.samples)]
+    assert len({clip.observed.numpy().tobytes() for clip in shown}) > 1
+
+
+@pytest.mark.parametrize(("hides", "empty"), [("input", 0.0), ("both", BAR_VALUE)])
+def test_the_baselines_know_where_the_bar_is(hides, empty):
+    scene = replace(BEHIND, bar_hides=hides)
+    context, truth, _ = scene.sample(6, 8, seeded(1)).split(6)
+    for name in scene.baselines:
+        predicted = scene.baseline(name, context, truth)
+        assert (predicted[..., 12:20] == torch.tensor(empty)).all()
+    copied = scene.baseline("copy_last", context, truth)
+    assert torch.equal(copied[:, 1, ..., 20:], context[:, -1, ..., 20:])

@@ -58,8 +58,8 @@ def test_a_batch_has_the_stated_shape_type_and_range(variable, split):
     channels = len(CHANNELS[variable])
     assert Storm(variable=variable).size == (33, 36)
     assert Storm(variable=variable).frames.channels == channels
-    assert {t.shape for t in clip} == {(3, 7, channels, 33, 36)}
-    assert [t.dtype for t in clip] == [torch.float32, torch.float32, torch.bool]
+    assert {t.shape for t in clip[:3]} == {(3, 7, channels, 33, 36)}
+    assert [t.dtype for t in clip[:3]] == [torch.float32, torch.float32, torch.bool]
     for frames in (clip.observed, clip.clean):
         assert 0 <= frames.min() < frames.max() <= 1
 
@@ -173,7 +173,7 @@ def test_the_frames_have_dates():
 def test_crops_are_pieces_of_the_maps(crop):
     scene, maps = Storm(variable="wind", crop=crop), maps_of("wind").nan_to_num(0.5)
     clip = scene.sample(12, 3, seeded())
-    assert {t.shape for t in clip} == {(12, 3, 2, crop, crop)}
+    assert {t.shape for t in clip[:3]} == {(12, 3, 2, crop, crop)}
     windows = maps[:48].unfold(2, crop, 1).unfold(3, crop, 1)  # (48, 2, rows, columns, crop, crop)
     corners = set()
     for sequence in range(12):
@@ -201,7 +201,7 @@ def test_the_generator_is_the_only_source_of_randomness():
     before = torch.get_rng_state()
     one, two, other = (Storm(crop=16).sample(4, 5, seeded(seed)) for seed in (9, 9, 10))
     assert torch.equal(torch.get_rng_state(), before)
-    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(one[:3], two[:3], strict=True))
     assert not torch.equal(one.clean, other.clean)
 
 

@@ -264,6 +264,50 @@ def test_reset_stands_ready_with_other_settings(serve):
     assert run.picture.truth.shape == (10, 24, 24)
 
 
+def test_an_undone_reset_brings_the_training_back_to_the_last_bit(serve):
+    scheduler = serve()
+    run = opened(scheduler)
+    for _ in range(3):
+        stepped(scheduler, run)
+    wait_until(lambda: run.steps_done == 3)
+    scheduler.reset(run, settings_of(small(seed=5, hidden_channels=5))).result(DEADLINE)
+    assert run.kept_mib > run.thrown.mib > 0
+    trained(scheduler, run, small(seed=6))  # which an idle run takes on without a reset
+    wait_until(lambda: is_over(run))
+    assert run.config.seed == 6
+    assert scheduler.undo(run).result(DEADLINE)
+    assert (run.state, run.steps_done, run.config) == ("paused", 3, SMALL)
+    assert not scheduler.undo(run).result(DEADLINE)  # there is one way back, once
+    trained(scheduler, run, SMALL)
+    wait_until(lambda: is_over(run))
+    assert facts(run.trainer.records) == alone(SMALL)
+
+
+def test_an_undone_reset_of_a_stopped_run_stands_stopped(serve):
+    scheduler = serve()
+    run = opened(scheduler, ENDLESS)
+    trained(scheduler, run, ENDLESS)
+    wait_until(lambda: run.steps_done >= 1)
+    scheduler.stop(run, "budget").result(DEADLINE)
+    steps = run.trainer.step
+    scheduler.reset(run, settings_of(SMALL)).result(DEADLINE)
+    assert scheduler.undo(run).result(DEADLINE)
+    assert (run.state, run.reason, run.trainer.step) == ("stopped", "budget", steps)
+
+
+def test_what_has_learnt_nothing_is_not_kept_and_a_new_training_takes_its_place(serve):
+    scheduler = serve()
+    run = opened(scheduler)
+    scheduler.reset(run, settings_of(SMALL)).result(DEADLINE)
+    assert not scheduler.undo(run).result(DEADLINE)
+    trained(scheduler, run, SMALL)
+    wait_until(lambda: is_over(run))
+    scheduler.reset(run, settings_of(SMALL)).result(DEADLINE)
+    assert run.thrown
+    scheduler.reset(run, settings_of(SMALL)).result(DEADLINE)
+    assert not run.thrown
+
+
 def test_reset_of_a_waiting_run_leaves_the_line(serve):
     scheduler = serve(active_runs=1)
     first, second = opened(scheduler, ENDLESS), opened(scheduler, ENDLESS)

@@ -5,7 +5,13 @@ from urllib.parse import parse_qsl
 import pytest
 
 from convlstm.checks import SettingError
-from convlstm.server.links import FIRST_SCENE, config_of_query, link_query, scene_of_query
+from convlstm.server.links import (
+    FIRST_SCENE,
+    config_of_query,
+    link_query,
+    scene_of_query,
+    unknown_keys,
+)
 from convlstm.training.presets import preset, preset_names
 
 MAIN = {
@@ -61,3 +67,9 @@ def test_a_link_with_a_bad_value_of_the_squares_is_refused(query):
 def test_a_link_of_the_storm_has_no_speed():
     with pytest.raises(SettingError, match="^speed is '3': is not a setting"):
         config_of_query({"scene": "storm", "speed": "3"})
+
+
+def test_a_link_s_unknown_names_are_found_by_scene():
+    query = {"speed": "3", "hue": "red", "hidden": "4", "kernel_size": "5"}
+    assert unknown_keys(query) == ["hue"]
+    assert unknown_keys({**query, "scene": "storm"}) == ["speed", "hue"]

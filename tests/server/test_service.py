@@ -101,6 +101,29 @@ def test_a_run_is_found_again_by_its_id_and_an_unknown_id_is_said(service, scene
     asyncio.run(attach_twice())
 
 
+def test_a_link_s_unknown_names_are_said_and_its_settings_taken(service):
+    query = {"hidden": "4", "hue": "red", "x" * 500: ""} | {f"no{n}": "" for n in range(9)}
+    reply = asyncio.run(service.attach(None, query))
+    assert reply["settings"]["hidden_channels"] == 4
+    assert reply["notice"]["key"] == "unknown"
+    said = reply["notice"]["text"]
+    assert said.startswith("hue, xxx") and said.endswith("no2, ...") and len(said) < 120
+
+
+def test_an_undo_comes_with_the_settings_of_what_is_back(service):
+    async def press() -> None:
+        run = await attached(service, "squares")
+        assert (await service.act("undo", run))["notice"] == {"key": "nothing to undo"}
+        await service.act("train", run, TINY["squares"])
+        await seen_until(service, run, is_finished)
+        assert (await service.act("reset", run, {}))["kept"]
+        back = await service.act("undo", run)
+        assert back["state"] == "finished"
+        assert back["settings"].items() >= TINY["squares"].items()
+
+    asyncio.run(press())
+
+
 def test_a_run_of_another_scene_is_not_attached_to(service):
     async def attach() -> None:
         runs = {scene: await attached(service, scene) for scene in SCENES}

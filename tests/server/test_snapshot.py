@@ -21,9 +21,9 @@ from tests.server.helpers import SCENES, TINY, is_finished, seen_until
 FIELDS = set(
     "run scene state reason place shipped step steps epoch epochs horizon horizonEnd stepMs "
     "left seconds device precision parameters sequences hasScript stage curve scores "
-    "picture resumed settings study".split()
+    "picture resumed settings study pins model".split()
 )
-STAGE = set("error baselines colours low high unit closeUp drawable hasSpeeds".split())
+STAGE = set("error baselines colours low high unit closeUp drawable hasSpeeds hides".split())
 PICTURE = set(
     "sample samples speed width height context horizon sprites times scores baselines".split()
 )
@@ -83,13 +83,18 @@ def test_watching_streams_a_whole_run_with_the_fields_of_the_contract(service, s
             assert all(set(scores) == SCORES for scores in row)
         assert json.loads(json.dumps(snapshot, allow_nan=False)) == snapshot  # JSON as it is
     assert first["shipped"] and first["sequences"] > 0
+    assert (
+        first["model"]["hidden_channels"] > 0 and first["model"].keys() == first["settings"].keys()
+    )
+    assert last["model"] is None  # its settings are the page's
     assert not last["shipped"]
     assert (last["step"], last["steps"], last["epoch"], last["epochs"]) == (6, 6, 6, 6)
     assert (last["horizon"], last["horizonEnd"]) == (last["horizonEnd"],) * 2
     assert list(points(last["curve"]["train"])) == [1, 2, 3, 4, 5, 6]
     assert list(points(last["curve"]["validation"])) == [3, 6]
     scores = last["scores"]
-    assert set(scores) == {"model", "baselines", "skill", "isBlack"}
+    assert set(scores) == {"model", "baselines", "skill", "isBlack", "unseen"}
+    assert scores["unseen"] is None
     assert list(scores["baselines"]) == BASELINES[scene]
     for each in (scores["model"], *scores["baselines"].values()):
         assert set(each) == SCORES
@@ -117,6 +122,18 @@ def test_values_come_in_the_unit_of_the_scene(scene):
     assert train[2] == pytest.approx(of(run.trainer.records[1].mse), rel=1e-3)
     shown = [scores["error"] for scores in snapshot["picture"]["scores"]]
     assert shown == pytest.approx([of(scores.mse) for scores in run.picture.scores])
+
+
+def test_a_scene_that_hides_tells_the_skill_while_nothing_is_seen():
+    run = run_to_the_end("squares", bar_width=6, bar_left=5, directions="right", speed=1)
+    snapshot, unseen = Viewer(run).snapshot(1), run.trainer.last.evaluation.unseen
+    assert snapshot["stage"]["hides"]
+    better = min(scores.mse for scores in unseen.baselines.values())
+    told = snapshot["scores"]["unseen"]
+    assert told["model"] == pytest.approx(1 - unseen.model.mse / better)
+    assert list(told["baselines"]) == BASELINES["squares"]
+    assert max(told["baselines"].values()) == 0
+    assert not Viewer(run_to_the_end("squares")).snapshot(1)["stage"]["hides"]
 
 
 def test_a_stage_follows_the_settings_of_its_scene():

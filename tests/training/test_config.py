@@ -46,6 +46,12 @@ def test_settings_go_out_and_come_back_the_same(name):
                     walls="bounce",
                     noise=0.25,
                     small_frames=0.5,
+                    exact_speed=True,
+                    bar_width=9,
+                    bar_left=13,
+                    bar_hides="both",
+                    bar_grows=0.6,
+                    dropped_frames=0.1,
                 ),
                 NetworkConfig(
                     12,

@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from convlstm.layer import ConvLSTMCell
 from convlstm.networks import NetworkConfig, build_network
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.scenes.digits import Digits
 from convlstm.scenes.squares import Squares
+from convlstm.settings import configure
+from convlstm.training import Trainer
 from convlstm.training import evaluation as module
 from convlstm.training.evaluation import TestSetError, read_test_set, score_network
 from convlstm.training.metrics import frame_scores, mean_of
+from convlstm.training.presets import preset
 
 
 def make(scene, **settings):
@@ -72,6 +76,67 @@ def test_scores_do_not_depend_on_how_many_are_predicted_together(augmented):
     expected = mean_of(frame_scores(predicted, clip.clean[:, 4:6]))
     assert scores.mean[0].mse == pytest.approx(expected.mse)
     assert scores.brightest == pytest.approx(predicted.max().item())
+
+
+def test_while_nothing_is_seen_only_the_sequences_that_show_nothing_count():
+    scene = Squares(
+        canvas=24, square_size=3, speed=1, directions="right", bar_width=8, dropped_frames=0.1
+    )
+    network = make(scene, kernel_size=3, output="linear")
+    _, scores = finish(score_network(network, scene, scene.test(6, 2, 70, 0), 6, 2))
+    clips = list(scene.test(6, 2, 70, 0))
+    observed, clean = (torch.cat([clip[part] for clip in clips]) for part in (0, 1))
+    # A network sees nothing of a square where the newest frame has nothing but the bar.
+    nothing = (observed[:, 5] != 1).flatten(1).all(1)
+    assert 10 < nothing.sum() < 60
+    assert scores.unseen_sequences == nothing.sum()
+    context, truth = observed[nothing, :6], clean[nothing, 6:8]
+    mse = (network.predict(context, 2) - truth).square().mean().item()
+    copied = context[:, -1:].clone()
+    copied[..., 12:20] = 0
+    copied_mse, black_mse = ((each - truth).square().mean().item() for each in (copied, 0))
+    assert scores.unseen.model.mse == pytest.approx(mse, rel=1e-5)
+    assert scores.unseen.baselines["copy_last"].mse == pytest.approx(copied_mse, rel=1e-5)
+    assert scores.unseen.baselines["black"].mse == pytest.approx(black_mse, rel=1e-5)
+    assert scores.unseen.skill == pytest.approx(1 - mse / min(copied_mse, black_mse), abs=1e-5)
+    assert scores.sequences == 70
+
+
+@pytest.mark.parametrize("settings", [{}, {"bar_width": 2}])
+def test_where_every_newest_frame_shows_something_nothing_is_told_of_others(settings):
+    scene = Squares(canvas=16, square_size=3, **settings)
+    _, scores = finish(score_network(make(scene), scene, scene.test(3, 1, 8, 0), 3, 1))
+    assert (scores.unseen, scores.unseen_sequences) == (None, 0)
+
+
+def without_forget_gate(cell, inputs, _):
+    """A hook on a cell: its step once more, with the forget gate at 0."""
+    x, state = inputs[0], inputs[1] if len(inputs) > 1 else None
+    h = x.new_zeros(len(x), cell.hidden_channels, *x.shape[2:]) if state is None else state[0]
+    i, _, g, o = cell.gates(torch.cat([x, h], 1)).chunk(4, 1)
+    c = i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+def test_what_is_hidden_is_remembered_and_not_without_the_forget_gate():
+    # The preset's task made smaller: a few seconds of training.
+    smaller = {"canvas": 18, "square_size": 3, "bar_width": 6, "bar_left": 6, "context_frames": 9}
+    config = configure({**smaller, "epochs": 250, "precision": "float32"}, preset("behind-the-bar"))
+    trainer = Trainer(config)
+    for _ in trainer.pieces():
+        pass
+    scene, network, context = config.scene, trainer.judged, config.context_frames
+
+    def skill():
+        clips = scene.test(context, 1, 200, 0)
+        return finish(score_network(network, scene, clips, context, 1))[1].unseen.skill
+
+    assert trainer.last.evaluation.unseen.skill > 0.8
+    assert skill() > 0.8
+    for cell in network.modules():
+        if isinstance(cell, ConvLSTMCell):
+            cell.register_forward_hook(without_forget_gate)
+    assert skill() < 0.2
 
 
 @pytest.fixture

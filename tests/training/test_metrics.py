@@ -19,6 +19,7 @@ from convlstm.training.metrics import (
     mean_scores,
     skill,
     uniform_ssim,
+    unseen_scores,
 )
 
 
@@ -43,6 +44,20 @@ def score(predicted: torch.Tensor, truth: torch.Tensor) -> Scores:
 def evaluation(mse: float, copy_mse: float, brightest: float = 1.0) -> Evaluation:
     model, black, copied = (Scores(value, 0.0, 0.0, 0.0, 0.0) for value in (mse, 0.5, copy_mse))
     return Evaluation(model, {"copy_last": copied, "black": black}, brightest)
+
+
+def test_skill_where_nothing_is_seen_is_over_the_better_baseline():
+    tables = {name: frames(4, 2, 5, seed=n).double() for n, name in enumerate(("model", "a", "b"))}
+    unseen = torch.tensor([True, False, True, False])
+    found = unseen_scores(tables, unseen)
+    mses = {name: table[[0, 2], :, 0].mean().item() for name, table in tables.items()}
+    assert found.model.mse == pytest.approx(mses["model"])
+    better = min(mses["a"], mses["b"])
+    assert found.skill == pytest.approx(1 - mses["model"] / better)
+    skills = [found.skill_of(scores) for scores in found.baselines.values()]
+    assert skills == pytest.approx([1 - mses[name] / better for name in found.baselines])
+    assert max(skills) == 0
+    assert unseen_scores(tables, unseen & False) is unseen_scores(tables, None) is None
 
 
 @pytest.mark.parametrize("shape", [(7, 7), (64, 64), (9, 30)])

@@ -1090,7 +1090,7 @@ def test_another_speed_forgets_what_was_best_before(base):
 @pytest.mark.parametrize(
     ("base", "settings", "message"),
     [
-        ("squares", {"speed": 9}, "speed is 9: must be a whole number from 1 to 8."),
+        ("squares", {"speed": 9}, "speed is 9: must be a whole number from 0 to 8."),
         (
             "squares",
             {"learning_rate": 0},

@@ -41,6 +41,18 @@ def test_no_text_is_empty_but_the_one_that_says_nothing():
         assert [key for key, text in texts.items() if not text.strip()] == ["scores none"]
 
 
+# Names of the code, and words for things that have another one on the page.
+INTERNAL = re.compile(
+    r"[a-z]_[a-z]|onecycle|multiscale|(mse|bce|l1)\+|held-?out|copy-last|细胞|保留集"
+)
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_one_thing_has_one_word_and_none_is_a_name_of_the_code(language):
+    wrong = {key: text for key, text in TEXTS[language].items() if INTERNAL.search(text)}
+    assert wrong == {}
+
+
 @pytest.mark.parametrize("language", TEXTS)
 @pytest.mark.parametrize("scene", CATALOGUE)
 def test_everything_that_a_scene_shows_has_its_texts(scene, language):

@@ -109,9 +109,13 @@ def make_snapshot(**changes: object) -> dict:
             "unit": "",
             "closeUp": True,
             "drawable": True,
+            "hasSpeeds": True,
+            "hides": False,
         },
         "curve": {"steps": 100, "train": "1 0.1;2 0.05;", "validation": "2 0.04;", "marks": []},
         "scores": None,
+        "study": None,
+        "pins": {"version": 0, "count": 0},
         "picture": make_picture(),
         **changes,
     }
@@ -215,7 +219,7 @@ def begin(blank: Page) -> Callable[..., Page]:
 
 
 def start_page(page: Page, replies: dict[str, object], *, in_class: bool = False) -> None:
-    styles = ("page.css", "class.css") if in_class else ("page.css",)
+    styles = ("page.css", "speed.css", "pins.css", *(["class.css"] if in_class else []))
     given = {
         "markup": (WEB / "page.html").read_text("utf-8"),
         "style": "".join((WEB / name).read_text("utf-8") for name in styles),

@@ -107,6 +107,33 @@ def test_the_tiles_show_both_baselines_and_are_green_only_over_the_better_one(be
     expect(page.locator("[data-score=skill]")).to_have_text("50 %")
 
 
+def test_where_a_scene_hides_things_a_tile_says_what_is_remembered(begin):
+    page = begin(make_snapshot())
+    expect(page.locator("[data-tile=psnr]")).to_be_visible()
+    expect(page.locator("[data-tile=unseen]")).to_be_hidden()
+    hiding = make_snapshot()
+    hiding["stage"]["hides"] = True
+    push(page, hiding)
+    expect(page.locator("[data-tile=psnr]")).to_be_hidden()
+    tile = page.locator("[data-tile=unseen]")
+    expect(tile).to_be_visible()
+    expect(tile.locator("strong")).to_have_text("–")
+    of_validation = {
+        "model": scores(0.005, 0.6),
+        "baselines": {"copy_last": scores(0.01, 0.5), "black": scores(0.004, 0.7)},
+        "skill": 0.5,
+        "isBlack": False,
+        "unseen": {"model": 0.93, "baselines": {"copy_last": 0, "black": -0.4}},
+    }
+    push(page, {**hiding, "scores": of_validation})
+    expect(tile.locator("strong")).to_have_text("93 %")
+    expect(tile.locator("dd")).to_have_text(["0 %", "-40 %"])
+    expect(tile).to_have_class("tile good")
+    of_validation["unseen"]["model"] = -0.1
+    push(page, {**hiding, "scores": of_validation})
+    expect(tile).to_have_class("tile")
+
+
 def test_the_stage_shows_seen_where_nothing_was_predicted(begin):
     page = begin(make_snapshot())
     assert [page.locator(f".row-frames.{row} canvas").count() for row in ("input", "error")] == [
@@ -276,14 +303,22 @@ def test_arrows_turn_the_sample_and_ask_no_more_than_that(begin):
     page = begin(make_snapshot())
     page.locator("h1").click()
     page.keyboard.press("ArrowLeft")
-    assert wait_asked(page, "look") == {"run": "run-dots", "sample": 7}
+    assert wait_asked(page, "look") == {"run": "run-dots", "sample": 7, "speed": None}
 
 
 def test_arrows_go_from_tab_to_tab(begin):
     page = begin(make_snapshot())
     page.focus("[data-tab=share]")
     page.keyboard.press("ArrowRight")
-    assert page.is_visible("#cp-how") and page.is_hidden("#cp-share")
+    assert page.is_visible("#cp-speed") and page.is_hidden("#cp-share")
+    page.keyboard.press("ArrowRight")
+    assert page.is_visible("#cp-compare") and page.is_hidden("#cp-speed")
+    page.keyboard.press("ArrowRight")
+    assert page.is_visible("#cp-how") and page.is_hidden("#cp-compare")
+    page.keyboard.press("ArrowRight")  # round, as screen readers expect
+    assert page.is_visible("#cp-share")
+    page.keyboard.press("ArrowLeft")
+    assert page.is_visible("#cp-how")
     assert asked(page, "look") == []
 
 
@@ -362,7 +397,7 @@ def test_pictures_are_described_by_what_they_show(begin):
     assert said("input", 0) == "Input, t − 2, seen, square at 12, 6"
     assert said("truth", 0) == "Truth, t + 1, bright patch at 6, 2"
     assert said("truth", 1) == "Truth, t + 2, square at 12, 6"
-    predicted = "square at 12, 6, blurred, brightest pixel 43 %, SSIM 0.900"
+    predicted = "bright patch at 12, 6, blurred, brightest pixel 43 %, SSIM 0.900"
     assert said("prediction", 0) == f"Prediction, t + 1, {predicted}"
     assert said("prediction", 1) == ("Prediction, t + 2, all dark, brightest pixel 4 %, SSIM 0.900")
     assert said("error", 1) == ("Error, t + 2, largest error 100 %, too dark, at 10, 4, MSE 0.001")
@@ -373,6 +408,11 @@ def test_pictures_are_described_by_what_they_show(begin):
     )
     expect(page.locator("svg.lead")).to_have_attribute(
         "aria-label", re.compile("^SSIM by lead time, t \\+ 1 – t \\+ 2, Prediction 0.900")
+    )
+    frames[5] = 40  # a haze, which is at no place
+    push(page, make_snapshot(picture={**picture, "sprites": sprites(frames)}))
+    expect(view).to_have_attribute(
+        "aria-label", "Prediction, t + 1, grey all over, brightest pixel 16 %, SSIM 0.900"
     )
 
 
@@ -495,6 +535,16 @@ def test_the_language_turns_everything_at_once(begin):
     expect(page.locator(".rows h3").first).to_have_text("输入")
     expect(page.locator("[data-tile=error] dt").first).to_have_text("重复最后一帧")
     assert page.get_attribute("#gradio", "lang") == "zh-CN"
+
+
+def test_the_article_is_named_and_opens_beside_the_page(begin):
+    page = begin(make_snapshot())
+    page.click("[data-tab=how]")
+    link = page.locator(".how a")
+    expect(link).to_contain_text("Shi et al. 2015, Convolutional LSTM Network")
+    expect(link).to_have_attribute("href", "https://arxiv.org/abs/1506.04214")
+    expect(link).to_have_attribute("target", "_blank")
+    expect(link).to_have_attribute("rel", "noopener")
 
 
 def test_gradios_own_errors_stay_visible(begin):

@@ -27,7 +27,7 @@ ENGLISH: dict[str, str] = {
     "state training": "training",
     "state paused": "paused: press Continue or Step",
     "state stopped": "stopped, result kept: Train starts over",
-    "state goal": "reached its goal: the error fell below “Stop below MSE”",
+    "state goal": "reached its goal: an error below the one asked for",
     "state finished": "finished: Train starts over",
     "state patience": "ended: no longer better on the validation set",
     "state diverged": "diverged: training got out of hand",
@@ -49,7 +49,7 @@ ENGLISH: dict[str, str] = {
     "training": "Training",
     "more": "more: {names}",
     "preset own": "Your own settings",
-    "sentence own": "Choose a preset to go back to settings that are known to work.",
+    "sentence own": "Choose a preset to go back to known settings.",
     "unit px/frame": "px/frame",
     "unit px": "px",
     "unit hPa": "hPa",
@@ -61,9 +61,11 @@ ENGLISH: dict[str, str] = {
     "reach enough": "✓ Information travels {reach} px a frame: enough for speed {speed}",
     "reach short": "✗ Information travels only {reach} px a frame: it cannot follow speed {speed}",
     "cost": "About {time} of training, {mib} MiB.",
+    "help cost": "An estimate of the time that this training takes here, and of the computer's "
+    "memory that it needs.",
     "about": "{parameters} parameters · {sequences} sequences",
-    "help about": "Parameters are the numbers that training changes; sequences, those that it "
-    "has learnt from.",
+    "help about": "Parameters are the numbers that training changes; sequences are what they "
+    "have been learnt from so far.",
     "train": "Train",
     "continue": "Continue",
     "pause": "Pause",
@@ -84,11 +86,11 @@ ENGLISH: dict[str, str] = {
     "name speed": "Speed",
     "help speed": "How far things move from one frame to the next.",
     "squares name speed": "Square speed",
-    "squares help speed": "Each square moves 1 to this many px a frame, chosen at random, "
-    "separately across and down.",
+    "squares help speed": "Each square moves 1 to this many px a frame, drawn separately across "
+    "and down; at 0 it stands still.",
     "digits name speed": "Digit speed",
     "digits help speed": "Every digit moves this far a frame, in a direction of its own; the "
-    "Moving MNIST benchmark has 3.6.",
+    "Moving MNIST benchmark uses 3.6.",
     "name walls": "Walls",
     "help walls": "At the edge, squares come back on the other side (wrap) or turn round (bounce).",
     "name num_squares": "Squares",
@@ -98,19 +100,35 @@ ENGLISH: dict[str, str] = {
     "name canvas": "Canvas",
     "help canvas": "Side of the frame; twice the side is four times the work.",
     "name directions": "Directions",
-    "help directions": "Squares move down and to the right only, or every way.",
+    "help directions": "Squares move down and to the right only, as in the article, or every way, "
+    "or straight to the right.",
     "name exact_speed": "Exact speed",
     "help exact_speed": "Every square moves at exactly this speed, instead of 1 px a frame up to "
     "it.",
+    "name bar_width": "Bar width",
+    "help bar_width": "An upright bar hides what is behind it, so that the network has to remember "
+    "the square. 0 takes the bar away.",
+    "name bar_left": "Bar from the left",
+    "help bar_left": "How far the bar stands from the left side of the frame.",
+    "name bar_hides": "The bar hides",
+    "help bar_hides": "What the bar hides: squares in the input only, while the truth still shows "
+    "them, or in the truth as well.",
+    "name bar_grows": "Bar grows",
+    "help bar_grows": "Share of the training over which the bar grows from 1 px to its width. From "
+    "behind a wide bar alone, little is learnt.",
+    "name dropped_frames": "Dropped frames",
+    "help dropped_frames": "Share of the frames seen that are black instead, picked at random. The "
+    "first is always shown.",
     "name noise": "Noise",
-    "help noise": "Noise on the frames that the network sees; the truth stays clean.",
+    "help noise": "How strong the noise is on the frames that the network sees; the truth "
+    "stays clean.",
     "name small_frames": "Small frames first",
     "help small_frames": "Share of the training in which the frames are a quarter narrower and "
     "lower. A step on them takes little more than half of the time, and what is learnt there holds "
     "on whole frames.",
     "name num_digits": "Digits",
-    "help num_digits": "How many digits move across each other; the Moving MNIST benchmark has "
-    "two.",
+    "help num_digits": "How many digits move across each other; the Moving MNIST benchmark "
+    "uses two.",
     "name flips": "Flips",
     "help flips": "Training sequences are mirrored at random: more to learn from, though "
     "mirrored digits are no digits any more.",
@@ -129,9 +147,10 @@ ENGLISH: dict[str, str] = {
     "help hidden_channels": "How many maps the memory has (channels of c and h): more can hold "
     "more, but are slower.",
     "name kernel_size": "Kernel",
-    "help kernel_size": "Side k of the kernel: one layer passes information (k−1)/2 px a "
-    "frame; with patches, as many patches.",
-    "digits help kernel_size": "Side of the kernel, counted in patches: larger sees further.",
+    "help kernel_size": "Side k of the kernel, the window through which a layer sees: "
+    "information travels (k−1)/2 px a layer and frame; with patches, as many patches.",
+    "digits help kernel_size": "Side of the kernel, the window through which a layer sees, "
+    "counted in patches: larger sees further.",
     "name num_layers": "Layers",
     "help num_layers": "How many ConvLSTM layers stand on top of each other; with each the "
     "network sees further.",
@@ -150,8 +169,8 @@ ENGLISH: dict[str, str] = {
     "name peephole": "Peephole",
     "help peephole": "The gates also read the memory c itself.",
     "name residual": "Residual",
-    "help residual": "Layers add what they were given to what they found, which deep networks "
-    "learn more easily; a stack needs two layers for it.",
+    "help residual": "Each layer adds its input to its output, which makes deep networks "
+    "easier to train; a stack needs two layers for it.",
     "name attention": "Attention",
     "help attention": "Only for multi-scale: its coarse scales look at all places at once.",
     "name forget_bias": "Forget bias",
@@ -230,6 +249,9 @@ ENGLISH: dict[str, str] = {
     "choice bounce": "bounce",
     "choice down-right": "down-right",
     "choice all": "all",
+    "choice right": "right",
+    "choice input": "input only",
+    "choice both": "input and truth",
     "choice future": "future",
     "choice sigmoid": "sigmoid",
     "choice linear": "linear",
@@ -288,6 +310,7 @@ ENGLISH: dict[str, str] = {
     "ssim": "SSIM",
     "skill": "Skill score",
     "psnr": "PSNR",
+    "unseen": "Skill, nothing seen",
     "help error": "How far predicted values are from the true ones: the mean of the squares "
     "(MSE); 0 is perfect.",
     "digits help error": "How far predicted pixels are from the true ones: the squares (MSE), "
@@ -298,6 +321,8 @@ ENGLISH: dict[str, str] = {
     "help skill": "0 % is no better than repeating the last frame, 100 % is perfect.",
     "help psnr": "Peak signal-to-noise ratio (PSNR): how strong the picture is beside its "
     "error, in decibels; higher is better.",
+    "help unseen": "The skill score of the sequences alone whose newest frame shows no square: it "
+    "must be remembered. 0 % is no better than the better baseline, 100 % is perfect.",
     # The stage
     "stage title": "{n} frames seen, {m} predicted",
     "stage subtitle": "on data that training never sees",
@@ -319,6 +344,7 @@ ENGLISH: dict[str, str] = {
     "your drawing": "your drawing",
     "animate": "animate",
     "dark frame": "all dark, brightest pixel {n}",
+    "grey frame": "grey all over, brightest pixel {n}",
     "square at": "square at {x}, {y}",
     "patch at": "bright patch at {x}, {y}",
     "many patches": "bright patches: {n}",
@@ -363,6 +389,80 @@ ENGLISH: dict[str, str] = {
     "help link": "Opens this page with these settings.",
     "copy": "Copy",
     "copied": "Copied",
+    # The speed test
+    "speed test": "Speed test",
+    "speed intro": "Which speeds can this network follow? It is shown new sequences in which "
+    "everything moves at exactly 0, 1, 2 … 8 px a frame. This takes a few seconds, and a training "
+    "under way goes on meanwhile.",
+    "speed go": "Test this network",
+    "speed again": "Test again",
+    "speed running": "{n} %",
+    "speed progress": "share of the test that is done",
+    "speed asks": "Testing the network as it is after {n} training steps.",
+    "speed asks shipped": "Testing the network that was trained earlier.",
+    "speed done shipped": "Tested: the network that was trained earlier.",
+    "speed done": "Tested: the network as it was after {n} training steps.",
+    "speed stale": "It has learnt since then: test again to see what changed.",
+    "study stop": "Stop the test",
+    "study stopped": "The test was stopped before its end, so there is no result.",
+    "study failed": "The test broke off with a fault, so there is no result. Test again; if it "
+    "happens again, tell whoever runs this server.",
+    "speed follows": "Better than both baselines at speeds: {speeds}. Trained at: {trained}.",
+    "speed follows none": "At no speed better than both baselines. Trained at: {trained}.",
+    "speed chart": "Error by speed",
+    "speed chart label": "chart of the prediction error by speed, beside the baselines; the table "
+    "beside it has the numbers",
+    "speed lead": "which predicted frames count",
+    "speed lead next": "next frame (t + 1)",
+    "speed lead mean": "mean of {n} frames",
+    "speed trained": "trained speeds",
+    "speed reach": "reach {n} px a frame",
+    "speed reach beyond": "reach {n} px a frame →",
+    "speed axis": "speed (px a frame)",
+    "speed look": "Show on the stage, at speed:",
+    "speed look at": "Show a sequence of speed {n} on the stage",
+    "speed sample": "speed {speed}: {n} of {of}",
+    "leave speed": "back to the samples",
+    "help leave speed": "Show the scene's own samples again",
+    "speed heat": "SSIM minus the better baseline's",
+    "speed heat label": "SSIM minus the better baseline's, by speed and lead time",
+    "speed heat hint": "Blue and +: more like the truth than both baselines. Orange and −: less. "
+    "Point at a field for its numbers; click it to see such a sequence.",
+    "speed corner": "speed",
+    "speed cell": "Speed {speed}, {when}: SSIM {ssim}, {name} {best}. Difference {gain}.",
+    # Pinned runs
+    "compare runs": "Compare runs",
+    "pin": "Pin this run",
+    "pin hint": "Keeps this run as it is now: its network, curve and scores, up to three runs. "
+    "Then change a setting, train again, and see here what it changed.",
+    "pins full": "Three runs are pinned, and no more can be: unpin one first.",
+    "get comparison": "All as CSV",
+    "help comparison": "Curves, scores and settings of this run and of the pinned ones.",
+    "pin name": "Run {letter}",
+    "pin this run": "This run",
+    "pin run": "Run",
+    "pin error": "Error",
+    "pin steps": "Steps",
+    "pin settings": "Differs in:",
+    "pin same": "The same settings in all.",
+    "pin scores": "Scores, each on its own validation set, beside its better baseline",
+    "pin unscored": "no score yet",
+    "pin shipped": "trained earlier",
+    "pin use": "Use these settings",
+    "unpin": "Unpin",
+    "unpin name": "Unpin: {name}",
+    "pin curves label": "chart of the validation errors of the runs over their steps; the table "
+    "beside it has the scores",
+    "pin no curve": "None of these runs has a curve yet",
+    "pin step axis": "step {n}",
+    "pin predictions": "What each predicts",
+    "pin predictions hint": "of the sequence on the stage, with its SSIM",
+    "pin waits": "being predicted …",
+    "pin other": "This network reads another variable, so it cannot continue this sequence.",
+    "setting on": "on",
+    "setting off": "off",
+    "name pins": "Pinned runs",
+    "name number": "The number",
     # A class
     "name student": "Your name",
     "help name student": "Your teacher sees it beside your training; leave it empty to be a "
@@ -383,8 +483,8 @@ ENGLISH: dict[str, str] = {
     "board state": "State",
     "board progress": "Progress",
     "board best": "Lowest error, and the better baseline",
-    "help board best": "The lowest error on the validation set so far, beside that of the better "
-    "trivial prediction. Green, with a ✓, where it is lower.",
+    "help board best": "The lowest error on the validation set so far, beside that of the "
+    "better baseline. Green, with a ✓, where it is lower.",
     "board curve": "Curve",
     "help board curve": "How the error on the validation set fell over the run; the dashes are the "
     "better baseline.",
@@ -505,10 +605,10 @@ ENGLISH: dict[str, str] = {
     "how it works": "How it works",
     "how cell": "The cell",
     "how cell text": "A ConvLSTM reads a sequence frame by frame and carries a memory c and a "
-    "state h along. It is an LSTM whose every product with a matrix is a convolution (∗), so "
+    "state h along; gates between 0 and 1 say how much is written, kept and shown. It is an "
+    "LSTM (long short-term memory) whose every product with a matrix is a convolution (∗), so "
     "that the memory is a set of pictures and what is learnt in one corner holds everywhere. "
-    "Gates between 0 and 1 say what is written, kept and shown. ⊙ multiplies pixel by pixel, "
-    "σ squeezes into (0, 1).",
+    "⊙ multiplies pixel by pixel, σ squeezes into (0, 1).",
     "how drawing": "drawing of the cell: frame x and state h go through one convolution, which "
     "gives input gate, forget gate, output gate and new content; these update the memory c "
     "and the state h",
@@ -528,22 +628,24 @@ ENGLISH: dict[str, str] = {
     "frame. A storm crosses several px between two frames, so the layers together must reach as "
     "far.",
     "how honest": "Frames are mostly black, so even a black frame has a low error and a high "
-    "SSIM. That is why every score here stands beside those of trivial predictions, on "
-    "sequences that training never sees.",
-    "how training": "A training step shows the network one batch of sequences, compares what "
-    "it predicts with what followed, and changes its weights a little; an epoch is one or "
-    "more such steps. Every few steps the network is scored on the validation set: sequences "
-    "that training never sees.",
+    "SSIM. That is why every score here stands beside those of baselines, predictions that "
+    "learn nothing, on sequences that training never sees.",
+    "how training": "A training step shows the network one batch of sequences, compares its "
+    "predictions with the truth, and changes its weights a little; an epoch is one or more "
+    "such steps. Every few steps the network is scored on the validation set: sequences that "
+    "training never sees.",
     "squares how honest": "Frames are mostly black: with one square of 5 px on 64 px, a black "
-    "frame already has an SSIM of 0.97. That is why every score here stands beside those of a "
-    "black frame and of repeating the last frame, on sequences that training never sees.",
+    "frame already has an SSIM of 0.97. That is why every score here stands beside those of "
+    "two baselines that learn nothing, a black frame and repeating the last frame, on "
+    "sequences that training never sees.",
     "digits how honest": "Frames are mostly black: with two digits on 64 px, a black frame "
-    "already has an SSIM of 0.77. That is why every score here stands beside those of a black "
-    "frame and of repeating the last frame, on digits that training never sees.",
-    "storm how honest": "Weather changes slowly, so repeating the last map is a good forecast "
-    "for a few hours, and the mean of all training maps (climatology) is hard to beat after "
-    "some days. That is why every score here stands beside both, on days that training never "
-    "sees.",
+    "already has an SSIM of 0.77. That is why every score here stands beside those of two "
+    "baselines that learn nothing, a black frame and repeating the last frame, on digits that "
+    "training never sees.",
+    "storm how honest": "Weather changes slowly: for a few hours, repeating the last map is a "
+    "good forecast, and after some days the mean of all training maps (climatology) is hard "
+    "to beat. That is why every score here stands beside those of these two baselines, on "
+    "days that training never sees.",
     "how scores": "Error: the mean squared difference between predicted and true values (MSE). "
     "SSIM (structural similarity): how alike the pictures look, 1 at best. Skill score: 0 % "
     "is no better than repeating the last frame, 100 % is perfect. PSNR: how strong the "
@@ -604,6 +706,9 @@ ENGLISH: dict[str, str] = {
     "preset too-fast": "Too fast for its kernel",
     "sentence too-fast": "Fails: the square moves up to 4 px a frame, a 3x3 kernel passes on 1 px. "
     "Raise the kernel to 7 with 2 layers and train again.",
+    "preset behind-the-bar": "Behind the bar",
+    "sentence behind-the-bar": "A grey bar hides the square from the network, not from the truth. "
+    "Only what it remembers says where the square is, and when it comes out.",
     "preset deep": "Deep and slow",
     "sentence deep": "Three layers with residual connections: sharper in the end, but each "
     "step takes far longer.",
@@ -611,11 +716,11 @@ ENGLISH: dict[str, str] = {
     "sentence one-digit": "One digit that bounces. In a minute or two a small network finds out "
     "where it goes, long before it can draw it.",
     "preset two-digits": "Two digits",
-    "sentence two-digits": "The benchmark's two digits, which pass over each other, with the "
-    "compact network: in minutes the motion, in an hour the shapes.",
+    "sentence two-digits": "The two digits of the Moving MNIST benchmark, which pass over each "
+    "other. A small network learns the motion in minutes; the shapes take an hour.",
     "preset states-only": "On the states alone",
     "sentence states-only": "After ten frames it reads nothing any more, not even its own "
-    "prediction: everything must be in the states.",
+    "prediction: all that it needs must be in the memory c and the state h.",
     "preset blizzard": "Six hours ahead",
     "sentence blizzard": "Pressure, temperature and wind over North America, a map every six "
     "hours. In half a minute it is better than repeating the last map.",

@@ -7,6 +7,7 @@ const DARK = 13; // a frame with nothing brighter shows nothing
 const SHARP = 205; // a prediction whose peak is lower is blurred
 const MINOR = 0.2; // of the largest patch: smaller ones are specks
 const MOST = 4; // patches that are named one by one
+const MOST_OF_FRAME = 0.25; // what covers more has no place
 
 // A frame of a row in words: `frames` are those of its moment, {truth, prediction}.
 export function describeFrame(name, lead, { truth, prediction }, picture, stage) {
@@ -29,10 +30,11 @@ function look(frame, picture, stage) {
 function bright({ grey }, { width }) {
   const peak = grey.reduce((most, value) => Math.max(most, value), 0), share = percent(peak / 255);
   if (peak < DARK) return text("dark frame", { n: share });
-  const found = patches(grey, width, Math.min(BRIGHT, peak / 2));
-  const places = found.map(({ x, y, isSquare }) => text(isSquare ? "square at" : "patch at", { x, y }));
+  const found = patches(grey, width, Math.min(BRIGHT, peak / 2)), isSharp = peak >= SHARP;
+  if (found[0].size > MOST_OF_FRAME * grey.length) return text("grey frame", { n: share });
+  const places = found.map(({ x, y, isSquare }) => text(isSquare && isSharp ? "square at" : "patch at", { x, y }));
   const where = found.length > MOST ? text("many patches", { n: found.length }) : places.join(text("comma"));
-  return peak < SHARP ? [where, text("blurred", { n: share })].join(text("comma")) : where;
+  return isSharp ? where : [where, text("blurred", { n: share })].join(text("comma"));
 }
 
 // The patches of pixels that are at least so bright: the centre of mass of each, the largest first.

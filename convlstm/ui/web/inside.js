@@ -3,7 +3,7 @@ import { experiment, forgetChanges, showChanges, showCompared, showSwitches } fr
 import { $, fillSlider, hear, make, setText } from "./dom.js";
 import { framesAt } from "./frames.js";
 import { showField } from "./field.js";
-import { channelsAtOnce, drawMaps } from "./maps.js";
+import { channelsAtOnce, clearMaps, drawMaps } from "./maps.js";
 import { showNotice } from "./notices.js";
 import { moment } from "./numbers.js";
 import { showPixel } from "./pixel.js";
@@ -13,6 +13,7 @@ import { askRun } from "./runs.js";
 import { here } from "./scenes.js";
 import { text } from "./words.js";
 
+const OF_NETWORK = ["cell", "channel", "row", "column"]; // what another network may not have
 const LIVE = 500; // ms between two looks while it trains
 
 let open = false, scene = null;
@@ -23,6 +24,8 @@ let asking = false, stale = false, askedAt = 0, waiting = 0;
 export function useInside() {
   hear("drawn", refresh);
   hear("changes", refresh);
+  hear("entered", refresh);
+  hear("pictured", refreshSoon); // another sequence, or the same one after more training
   hear("pixel", (chosen) => {
     pixel = chosen;
     refresh();
@@ -54,6 +57,7 @@ export function leaveCell() {
   scene = here;
   [cell, first, pixel, answer] = [0, 0, null, null];
   forgetChanges();
+  clearMaps();
 }
 
 function refreshSoon() {
@@ -76,7 +80,7 @@ async function refresh() {
   const of = here, reply = await askRun("look_inside", { asked }, of).catch(() => null);
   asking = false;
   if (reply?.notice) {
-    if (["cell", "channel"].includes(reply.notice.name)) [cell, first, pixel] = [0, 0, null]; // a smaller network by now
+    if (OF_NETWORK.includes(reply.notice.name)) [cell, first, pixel] = [0, 0, null]; // a smaller network by now
     if (["refused", "lost"].includes(reply.notice.key)) forgetChanges();
     showNotice(reply.notice, of);
   } else if (reply && of === here && open) {
@@ -92,7 +96,7 @@ function shownChannels() {
 }
 
 export async function showInside() {
-  if (!open || !answer || !here.frames) return;
+  if (!open || !answer || scene !== here || !here.frames) return;
   const { cells, channels } = answer, total = cells[answer.cell].channels;
   if (channels.length < Math.min(channelsAtOnce(), total - first)) refreshSoon(); // before the first answer nobody knew how many there are
   const now = moment(answer.moment);

@@ -13,6 +13,7 @@ const GAP = 14; // px between maps
 const isNarrow = () => matchMedia("(max-width: 860px)").matches; // a phone: one channel, two rows of three
 export const channelsAtOnce = () => (isNarrow() ? 1 : 4);
 
+let at = null; // the pixel chosen
 let shown = null; // {key, width, height} of the maps on the page
 
 export async function drawMaps({ maps, width, height, channels, cell }, pixel) {
@@ -39,6 +40,11 @@ export async function drawMaps({ maps, width, height, channels, cell }, pixel) {
   showBars();
 }
 
+export function clearMaps() {
+  $(".inside-maps").replaceChildren();
+  shown = at = null;
+}
+
 function build(list, channels) {
   const rows = channels.flatMap((channel, n) => [
     make("div", { class: "channel" }, make("span", {}, text("channel", { n: channel + 1 })), make("button", { type: "button", "data-do": "switch-channel", "data-channel": channel })),
@@ -60,8 +66,6 @@ function placeOf(event, canvas) {
 }
 
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-let at = null; // the pixel chosen
-
 function step(event, box, channel) {
   const by = ARROWS[event.key];
   if (!by && event.key !== "Enter" && event.key !== " ") return;

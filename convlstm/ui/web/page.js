@@ -10,15 +10,18 @@ import { foldLesson, lessonOf, makeLessons, showLesson, startStudy, wordLessons 
 import { recall, remember } from "./memory.js";
 import { showNotice } from "./notices.js";
 import { clearPad, preparePad, sendDrawing, showAngle } from "./pad.js";
+import { arrowOnHeat, readCell } from "./heat.js";
+import { pin, showPins, unpin, usePinned } from "./pins.js";
 import { goToMoment, toggleCloseUp, togglePlaying } from "./player.js";
 import { rankChannels } from "./ranked.js";
 import { keep, reset, throwAway, turn } from "./reset.js";
-import { act, announceSettings, attach, listenForSilence, receive, turnSample } from "./runs.js";
+import { act, announceSettings, attach, lookAtSample, listenForSilence, receive, turnSample } from "./runs.js";
 import { firstScene, goTo, here, makeScenes, own, scenes } from "./scenes.js";
 import { ask, useServer } from "./server.js";
 import { buildSettings, choosePreset, showDescription, showSettings } from "./settings.js";
 import { copyLink, download, openCheckpoint } from "./share.js";
 import { drawMoment, drawStage, showPicture } from "./stage.js";
+import { chooseLead, lookAtSpeed, showSpeed, stopStudy, testSpeeds } from "./speed.js";
 import { showStatus } from "./status.js";
 import { arrowOnTab, openTab } from "./tabs.js";
 import { showTiles } from "./tiles.js";
@@ -52,6 +55,13 @@ const ACTIONS = {
   "fold-lesson": foldLesson,
   "leave-lesson": () => enterScene(here.name),
   "lesson-study": startStudy,
+  "test-speeds": testSpeeds,
+  "stop-study": stopStudy,
+  "look-speed": (button) => lookAtSpeed(Number(button.dataset.speed)),
+  "leave-speed": () => lookAtSample(0),
+  pin,
+  unpin: (button) => unpin(Number(button.dataset.pin)),
+  "use-pinned": (button) => usePinned(Number(button.dataset.pin)),
   copy: copyLink,
   "clear-pad": clearPad,
   "send-drawing": sendDrawing,
@@ -62,7 +72,7 @@ const ACTIONS = {
   theme: () => {
     const dark = document.body.classList.toggle("dark");
     remember("theme", dark ? "dark" : "light");
-    drawStage();
+    drawAll();
   },
   "to-train": () => $(".transport .primary:not([hidden])").focus(),
   projector: () => showProjector(!root.classList.contains("projector")),
@@ -89,6 +99,8 @@ function showSnapshot() {
   if (!snapshot) return $("svg.curve").replaceChildren();
   drawCurve(snapshot);
   showTiles(snapshot);
+  showSpeed(snapshot);
+  showPins(snapshot);
   return showPicture(here);
 }
 
@@ -129,7 +141,8 @@ export function queryOf(search) {
 function listen() {
   root.addEventListener("click", (event) => {
     const button = event.target.closest("button");
-    if (!button || button.disabled) return;
+    if (!button) return chooseOnDrawing(event.target);
+    if (button.disabled) return;
     if (button.dataset.scene) enterScene(button.dataset.scene);
     else if (button.dataset.tab) openTab(button.dataset.tab);
     else if (button.dataset.download) download(button.dataset.download, button);
@@ -138,6 +151,7 @@ function listen() {
   root.addEventListener("change", ({ target }) => {
     if (target.dataset.do === "upload") openCheckpoint(target);
     if (target.dataset.do === "lesson") enterScene(target.value || here.name);
+    if (target.name === "cp-speed-lead") chooseLead(target.value);
     if (target.dataset.do === "letters") switchLetters(target.checked);
     if (target.dataset.do === "preset" && target.value) choosePreset(target.value);
     if (/^(try|transplant)-/.test(target.dataset.do)) changeParts();
@@ -147,6 +161,8 @@ function listen() {
     if (["scrub", "inside-scrub"].includes(target.dataset.do)) goToMoment(Number(target.value));
   });
   root.addEventListener("keydown", arrowOnTab);
+  root.addEventListener("keydown", arrowOnHeat);
+  for (const event of ["mouseover", "focusin"]) root.addEventListener(event, ({ target }) => target.closest(".heat") && readCell(target.closest("td")));
   document.addEventListener("keydown", (event) => {
     const action = actionOf(event);
     if (!action) return;
@@ -159,7 +175,17 @@ function listen() {
   hear("moment", goToMoment);
   hear("drawn", drawMoment);
   useInside();
+  hear("tab", openTab);
+  hear("tab-opened", showSnapshot);
   new ResizeObserver(drawAll).observe(root);
+}
+
+// A place on a drawing: the speed that is tested there, and where there is one, the moment.
+function chooseOnDrawing(target) {
+  const { speed, lead } = target.closest?.("[data-speed]")?.dataset ?? {};
+  if (speed === undefined) return;
+  if (lead) goToMoment(Number(lead));
+  lookAtSpeed(Number(speed));
 }
 
 // The page is there before what computes is, and may outlive a server's restart.

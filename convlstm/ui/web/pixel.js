@@ -12,7 +12,7 @@ export function showPixel(pixel) {
   const { i, f, g, o } = Object.fromEntries(Object.entries(gates).map(([gate, { value }]) => [gate, value]));
   const hasPeephole = Object.values(gates).some(({ peephole }) => peephole);
   const terms = ["frame", "h", "bias", ...(hasPeephole ? ["peephole"] : [])];
-  const head = make("tr", {}, make("th", {}), ...terms.map((term) => make("th", { scope: "col" }, text(`term ${term}`))), make("th", { scope: "col" }, text("term value")));
+  const head = make("tr", {}, make("td", {}), ...terms.map((term) => make("th", { scope: "col" }, text(`term ${term}`))), make("th", { scope: "col" }, text("term value")));
   const rows = Object.entries(gates).map(([gate, sums]) => make("tr", {}, make("th", { scope: "row" }, `${gate} ${text(`part ${gate}`)}`), ...terms.map((term) => make("td", {}, number(sums[term]))), make("td", {}, make("b", {}, number(sums.value)))));
   return box.replaceChildren(
     make("p", {}, text("pixel where", { channel: channel + 1, row: row + 1, column: column + 1 })),

@@ -93,11 +93,15 @@ let looking = 0;
 export function turnSample(by) {
   const picture = here.snapshot?.picture;
   if (!picture) return;
-  const sample = ((picture.sample ?? 0) + by + picture.samples) % picture.samples;
+  lookAtSample(((picture.sample ?? 0) + by + picture.samples) % picture.samples, picture.speed);
+}
+
+// Of the scene's own samples, or with a speed of the speed test's.
+export function lookAtSample(sample, speed = null) {
   const scene = here;
   clearTimeout(looking);
   looking = setTimeout(async () => {
-    const reply = await askRun("look", { sample }, scene);
+    const reply = await askRun("look", { sample, speed }, scene);
     if (reply?.notice) showNotice(reply.notice, scene);
   }, 60);
 }

@@ -15,7 +15,7 @@ const ROWS = ["input", "truth", "prediction", "error"];
 // Unpack and draw a scene's picture, where it is new; where a newer one comes meanwhile, only that one.
 export async function showPicture(scene) {
   const { picture, stage } = scene.snapshot;
-  const version = picture && picture.sprites + JSON.stringify(stage);
+  const version = picture && picture.sprites + JSON.stringify([stage, picture.sample, picture.speed]);
   if (!picture || scene.version === version) return;
   scene.version = version;
   const frames = await unpackPicture(picture);
@@ -24,6 +24,7 @@ export async function showPicture(scene) {
   if (scene !== here) return;
   playOnce();
   drawStage();
+  tell("pictured");
 }
 
 export const roomFor = (what) => parseFloat(getComputedStyle($(".stage")).getPropertyValue(`--${what}`));
@@ -37,10 +38,16 @@ export function drawStage() {
   $("[data-do=closeup]").hidden = !stage.closeUp;
   $(".draw").hidden = !stage.drawable;
   setText($(".stage-title"), text("stage title", { n: picture.context, m: picture.horizon }));
-  setText($(".sample-name"), picture.sample === null ? text("your drawing") : text("sample", { n: picture.sample + 1, of: picture.samples }));
+  setText($(".sample-name"), sampleName(picture));
+  $("[data-do=leave-speed]").hidden = picture.speed === null;
   drawRows(frames, stage);
   drawKeys(stage);
   drawMoment();
+}
+
+function sampleName({ sample, samples, speed }) {
+  if (sample === null) return text("your drawing");
+  return text(speed === null ? "sample" : "speed sample", { n: sample + 1, of: samples, speed });
 }
 
 // What changes while the sequence plays.

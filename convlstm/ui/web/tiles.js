@@ -16,6 +16,12 @@ export function showTiles(snapshot) {
   setText($("[data-tile=error] .unit"), scores ? unitOf(stage.error.unit) : "");
   showTile("ssim", names, scores, ({ ssim }) => ssim, ratio, (value) => 1 - value);
   showTile("skill", names, scores, (value) => (value === scores.model ? scores.skill : skill(value)), percent, (value) => 1 - value);
+  // Where the scene hides things, what it remembers says more than decibels.
+  $("[data-tile=psnr]").hidden = stage.hides;
+  $("[data-tile=unseen]").hidden = !stage.hides;
+  const unseen = snapshot.scores?.unseen;
+  const remembered = unseen && { model: unseen.model, baselines: stage.baselines.map((name) => unseen.baselines[name]) };
+  showTile("unseen", names, remembered, (value) => value, percent, (value) => 1 - value);
   showTile("psnr", names, scores, ({ psnr }) => psnr, decibels, (value) => 10 ** (-value / 10));
 }
 
