@@ -39,6 +39,8 @@ RULES = {
     "pins": "must be at most {high}: unpin one first",
     "pinned size": "must be at most {high} MiB for all pinned networks of a run together",
     "not in a script": "cannot be said in a script",
+    "speeds": "must be a list of speeds from 0 to {high}",
+    "place": "must be a column and a row, whole numbers from 0 to {high}",
     "name": "must be at most {high} letters that can be seen, without <, > or &",
     "budget": "must be at most {high}: {cost} is over the limit of {limit} on this server",
 }

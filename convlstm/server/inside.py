@@ -115,7 +115,11 @@ class Insides:
             if (pixel := asked.get("pixel")) is not None:
                 answer["pixel"] = _pixel(inside.cells[cell], at, parts, pixel)
         if changed is not plain:
-            answer["experiment"] = _compared(run, clip, plain.inside, inside)
+            compared = _compared(run, clip, plain.inside, inside)
+            answer["experiment"] = compared
+            if run.facts:
+                run.facts.experimented(experiment, compared["without"], compared["with"])
+                run.version += 1
             if donor := donor_of(experiment):
                 answer["experiment"]["donor"] = self._judged(run, shown, clip, donor, inside)
         return answer

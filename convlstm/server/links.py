@@ -23,7 +23,7 @@ _SHORT = {
     "gradient_clip": "clip",
 }
 _LONG = {short: name for name, short in _SHORT.items()}
-_SCENE = "scene"
+_SCENE, _LOCK = "scene", "lock"
 FIRST_SCENE = next(iter(CATALOGUE))
 
 
@@ -51,6 +51,25 @@ def scene_of_query(query: Mapping[str, str], otherwise: object = FIRST_SCENE) ->
     return check_choice(_SCENE, query.get(_SCENE, otherwise), CATALOGUE)
 
 
+def split_locks(query: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """Take what a link locks from what it sets."""
+    settings = dict(query)
+    return settings, settings.pop(_LOCK, "")
+
+
+def locks_of(locks: str, scene: str) -> tuple[list[str], list[str]]:
+    """Read the settings that a link locks: names with commas between them.
+
+    Returns:
+        The settings, and those of the names that the scene does not have.
+    """
+    known = settings_of(default_config(scene))
+    given = dict.fromkeys(name.strip() for name in locks.split(",") if name.strip())
+    names = {name: _LONG.get(name, name) for name in given}
+    unknown = [name for name, long in names.items() if long not in known]
+    return [long for long in dict.fromkeys(names.values()) if long in known], unknown
+
+
 def unknown_keys(query: Mapping[str, str], scene: str = FIRST_SCENE) -> list[str]:
     """Return what a link names that is no setting of its scene.
 
@@ -61,13 +80,20 @@ def unknown_keys(query: Mapping[str, str], scene: str = FIRST_SCENE) -> list[str
     return [key for key in query if key != _SCENE and _LONG.get(key, key) not in known]
 
 
-def config_of_query(query: Mapping[str, str], scene: str = FIRST_SCENE) -> TrainConfig:
+def config_of_query(
+    query: Mapping[str, str], scene: str = FIRST_SCENE, base: TrainConfig | None = None
+) -> TrainConfig:
     """Read a link's settings, in the scene that it names, or in the given one.
+
+    Args:
+        query: names and texts.
+        scene: where the link names none.
+        base: what it differs from; None for what the scene's page begins with.
 
     Raises:
         SettingError: a name or a value is refused.
     """
-    base = default_config(scene_of_query(query, scene))
+    base = base or default_config(scene_of_query(query, scene))
     default = settings_of(base)
     settings: dict[str, object] = {}
     for key, text in query.items():

@@ -9,6 +9,8 @@ from convlstm.checks import check_choice
 from convlstm.files.checkpoint import Checkpoint, read_checkpoint, resume, start_from
 from convlstm.files.shipped import shipped_file
 from convlstm.scenes.catalogue import CATALOGUE
+from convlstm.server.facts import Facts
+from convlstm.server.lessons import Lesson
 from convlstm.server.run import ACTIVE, OVER, Run
 from convlstm.server.shelf import Note
 from convlstm.server.study import answered
@@ -41,6 +43,17 @@ def trainer_of(checkpoint: Checkpoint, device: torch.device, *, anywhere: bool =
     return resume(checkpoint, device, anywhere=anywhere)
 
 
+def new_trainer(config: TrainConfig, device: torch.device, lesson: Lesson | None) -> Trainer:
+    """Make what begins to train: with fresh weights, or in some lessons with the shipped ones.
+
+    Raises:
+        CheckpointError: those are of another network, or their file is missing.
+    """
+    if lesson and lesson.goes_on:
+        return start_from(read_shipped(lesson.scene), config, device)
+    return Trainer(config, device)
+
+
 def work_of(checkpoint: Checkpoint) -> TrainConfig:
     """Return what a file makes a server compute: a run to go on with, or pictures alone."""
     if checkpoint.run is not None and checkpoint.progress["ended"] is None:
@@ -68,7 +81,8 @@ def restored(note: Note, content: Path | bytes | None, device: torch.device) -> 
         trainer = trainer_of(read_shipped(note.scene), device)
     else:
         trainer = Trainer(configure(note.settings, default_config(note.scene)), device)
-    run = Run(trainer, shipped=note.shipped, run_id=note.id)
+    facts = Facts.of(note.lesson) if note.lesson else None
+    run = Run(trainer, shipped=note.shipped, run_id=note.id, facts=facts)
     run.chosen, run.sample = note.chosen, min(note.sample, run.view.samples - 1)
     run.resumed = tuple(step for step in note.resumed if step <= trainer.step)
     if note.study:

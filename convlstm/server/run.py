@@ -9,6 +9,7 @@ from convlstm.files.checkpoint import checkpoint_bytes, network_bytes
 from convlstm.pieces import Cancelled, cancellable
 from convlstm.scenes.drawing import Drawing
 from convlstm.server.credit import Credit
+from convlstm.server.facts import Facts
 from convlstm.server.loan import Loan
 from convlstm.server.pins import Pins
 from convlstm.server.study import Study, begin
@@ -64,12 +65,18 @@ class Run:
         looked_at: when somebody last looked at its pictures.
         loan: of another process that computes it meanwhile; None while it is computed here.
         study: the newest long question about its network, or None.
+        facts: what was done in the lesson that it belongs to; None outside of lessons.
         pins: the runs that are pinned beside it; a reset leaves them.
         thrown: the training that its last reset threw away, or None.
     """
 
     def __init__(
-        self, trainer: Trainer, *, shipped: bool = False, run_id: str | None = None
+        self,
+        trainer: Trainer,
+        *,
+        shipped: bool = False,
+        run_id: str | None = None,
+        facts: Facts | None = None,
     ) -> None:
         self.id = run_id or secrets.token_urlsafe(16)
         self.sample = 0
@@ -79,6 +86,7 @@ class Run:
         self.watched_at = self.looked_at = time.monotonic()
         self.loan: Loan | None = None
         self.study: Study | None = None
+        self.facts = facts
         self.pins = Pins()
         self.replace_trainer(trainer, shipped=shipped)
         self.chosen = not shipped
@@ -233,6 +241,11 @@ class Run:
         """End the study, if one is under way."""
         if self.is_studied:
             self.study.stop()
+            self.version += 1
+
+    def note_facts(self) -> None:
+        """Note what is new for the lesson that it belongs to."""
+        if self.facts and self.facts.note(self.trainer, self.study, shipped=self.shipped):
             self.version += 1
 
     def advance(self, seconds: float) -> None:

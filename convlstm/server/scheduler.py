@@ -19,9 +19,10 @@ from convlstm.files.checkpoint import network_bytes, read_checkpoint
 from convlstm.pieces import cancellable
 from convlstm.scenes.drawing import make_drawing
 from convlstm.server.budget import check_budget
+from convlstm.server.facts import Facts
 from convlstm.server.inside import Insides
 from convlstm.server.limits import Limits
-from convlstm.server.opening import trainer_of
+from convlstm.server.opening import new_trainer, trainer_of
 from convlstm.server.run import ACTIVE, WATCHED_SECONDS, Run
 from convlstm.server.runs import Runs, ServerFull
 from convlstm.server.shelf import Shelf
@@ -114,9 +115,27 @@ class Scheduler:
         """Take a run into memory again; its result is the run, or None if it is lost."""
         return self.call(lambda: self._runs.bring_back(run_id))
 
-    def open(self, make_trainer: Callable[[], Trainer], *, shipped: bool = False) -> Future:
-        """Register a new run around a trainer that is made on the compute thread."""
-        return self.call(lambda: self._runs.register(Run(make_trainer(), shipped=shipped)))
+    def open(
+        self,
+        make_trainer: Callable[[], Trainer],
+        *,
+        shipped: bool = False,
+        facts: Facts | None = None,
+    ) -> Future:
+        """Register a new run around a trainer that is made on the compute thread.
+
+        Args:
+            make_trainer: makes it.
+            shipped: whether it shows a model that was trained before.
+            facts: of the lesson that it is for, if any.
+        """
+
+        def job() -> Run:
+            run = Run(make_trainer(), shipped=shipped, facts=facts)
+            run.sample = facts.lesson.sample if facts else 0
+            return self._runs.register(run)
+
+        return self.call(job)
 
     def replace(
         self, run: Run, make_trainer: Callable[[], Trainer], *, shipped: bool = False
@@ -161,7 +180,7 @@ class Scheduler:
         self.check(config)
 
         def job() -> Run:
-            trainer, thrown = Trainer(config, self.device), run.to_throw()
+            trainer, thrown = self._anew(run, config), run.to_throw()
             try:
                 return self._give(run, trainer, thrown=thrown)
             except ServerFull:  # no memory to keep anything
@@ -364,6 +383,18 @@ class Scheduler:
         """Answer a viewer who looks inside a run's network; as `Insides.look`."""
         return self.call(lambda: self._insides.look(run, asked))
 
+    def answer(self, run: Run, given: object) -> Future:
+        """Take in a guess, or answers, in the lesson that a run belongs to.
+
+        Its result is refused by a `SettingError` where it does not answer what is asked.
+        """
+
+        def job() -> None:
+            run.facts.answer(given)
+            run.version += 1
+
+        return self.call(job)
+
     def save(self, run: Run) -> Future:
         """Make the content of a checkpoint file of the run's last whole step."""
         return self.call(run.content)
@@ -472,6 +503,7 @@ class Scheduler:
 
     def _show(self, run: Run) -> None:
         """Draw what viewers look at, tell them, and keep the run."""
+        self._guard(run, run.note_facts)
         now = time.monotonic()
         may_draw = now >= self._draws_from or not self.working_runs()
         if run.state != "failed" and may_draw and run.picture_is_due(now):
@@ -535,7 +567,7 @@ class Scheduler:
 
     def _begin(self, run: Run, config: TrainConfig) -> None:
         """Begin anew; what a reset threw away may still be brought back."""
-        self._give(run, Trainer(config, self.device), thrown=None if run.is_over else run.thrown)
+        self._give(run, self._anew(run, config), thrown=None if run.is_over else run.thrown)
 
     def _give(
         self, run: Run, trainer: Trainer, *, shipped: bool = False, thrown: Thrown | None = None
@@ -548,6 +580,10 @@ class Scheduler:
         run.replace_trainer(trainer, shipped=shipped)
         run.keep(thrown)
         return run
+
+    def _anew(self, run: Run, config: TrainConfig) -> Trainer:
+        """Make the trainer with which a run begins anew."""
+        return new_trainer(config, self.device, run.facts and run.facts.lesson)
 
     def _stand_in_line(self, run: Run) -> Run:
         with self._wake:

@@ -15,13 +15,17 @@ from convlstm.checks import SettingError, check_choice, shown
 from convlstm.files import CheckpointError, read_checkpoint
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.server.controls import controls_of
+from convlstm.server.facts import Facts
 from convlstm.server.lending import hear, lend, take_back
+from convlstm.server.lessons import LESSONS, Lesson, lesson_of, told_of
 from convlstm.server.limits import MAX_UPLOAD_BYTES
 from convlstm.server.links import (
     FIRST_SCENE,
     config_of_query,
     link_query,
+    locks_of,
     scene_of_query,
+    split_locks,
     unknown_keys,
 )
 from convlstm.server.notices import Reply, refusal
@@ -86,7 +90,11 @@ class Service:
 
     @_never_raising
     async def attach(
-        self, run_id: object = None, query: object = None, scene: object = None
+        self,
+        run_id: object = None,
+        query: object = None,
+        scene: object = None,
+        lesson: object = None,
     ) -> Reply:
         """Find a viewer's run again, or open a new one that shows the shipped checkpoint.
 
@@ -94,16 +102,21 @@ class Service:
             run_id: the id the viewer remembers, or None.
             query: a link's settings, names and texts, or None.
             scene: one of the catalogue's, where the link does not say; None for the first.
+            lesson: the number or the key of a lesson, which has a scene and a run of its own.
 
         Returns:
-            run (its id), scene, settings for the controls, and a notice where there is one.
+            run (its id), scene, settings for the controls, the names of those that the link locks,
+            and a notice where there is one.
         """
-        notice, config = None, None
+        if lesson is not None:
+            return await self._attend(run_id, lesson_of(lesson), query)
+        notice, config, locked = None, None, []
         scene = FIRST_SCENE if scene is None else scene
         try:
-            texts = _texts(query or {})
+            texts, locks = split_locks(_texts(query or {}))
             scene = scene_of_query(texts, scene)
-            unknown = unknown_keys(texts, scene)
+            locked, unknown = locks_of(locks, scene)
+            unknown = [*unknown_keys(texts, scene), *unknown]
             if unknown:
                 notice = {"key": "unknown", "text": _listed(unknown)}
             if known := {key: text for key, text in texts.items() if key not in unknown}:
@@ -112,7 +125,7 @@ class Service:
             notice = refusal(error)
             scene = scene if isinstance(scene, str) and scene in CATALOGUE else FIRST_SCENE
         run = await self._find(run_id)
-        if run is not None and run.config.scene.name != scene:
+        if run is not None and (run.config.scene.name != scene or run.facts):
             run, run_id = None, None
         if run is None:
             if run_id is not None and notice is None:
@@ -121,7 +134,68 @@ class Service:
         if config is None:
             config = run.config if run.chosen else default_config(scene)
         self.scheduler.watch(run)
-        return {"run": run.id, "scene": scene, "settings": settings_of(config), "notice": notice}
+        return {
+            "run": run.id,
+            "scene": scene,
+            "settings": settings_of(config),
+            "locked": locked,
+            "notice": notice,
+        }
+
+    async def lessons(self) -> Reply:
+        """Return the lessons, as the page's scripts read them."""
+        return {"lessons": [told_of(lesson) for lesson in LESSONS.values()]}
+
+    @_never_raising
+    async def answer(self, run_id: object, given: object) -> Reply:
+        """Keep a guess in a lesson, or, once there is one, answers to what it asks at its end.
+
+        Args:
+            run_id: a run of a lesson.
+            given: by the name of each question.
+        """
+        run = await self._run(run_id)
+        if run.facts is None:
+            return {"notice": {"key": "no lesson"}}
+        await _done(self.scheduler.answer(run, given))
+        return {}
+
+    async def _attend(self, run_id: object, lesson: Lesson, query: object) -> Reply:
+        """Find the run of a lesson again, or open one."""
+        notice, config, locked = None, lesson.config, []
+        try:
+            texts, locks = split_locks(_texts(query or {}))
+            locked, unknown = locks_of(locks, lesson.scene)
+            unknown = [*unknown_keys(texts, lesson.scene), *unknown]
+            if unknown:
+                notice = {"key": "unknown", "text": _listed(unknown)}
+            known = {key: text for key, text in texts.items() if key not in unknown}
+            config = config_of_query(known, lesson.scene, config)
+        except SettingError as error:
+            notice = refusal(error)
+        run = await self._find(run_id)
+        if run is None or run.facts is None or run.facts.lesson is not lesson:
+            run = await self._open_lesson(lesson)
+        elif run.chosen:
+            config = run.config
+        self.scheduler.watch(run)
+        return {
+            "run": run.id,
+            "scene": lesson.scene,
+            "settings": settings_of(config),
+            "locked": locked,
+            "notice": notice,
+        }
+
+    async def _open_lesson(self, lesson: Lesson) -> Run:
+        device, facts = self.scheduler.device, Facts(lesson)
+        if not lesson.shipped:
+            config = lesson.config
+            return await _done(self.scheduler.open(lambda: Trainer(config, device), facts=facts))
+        checkpoint = await asyncio.to_thread(read_shipped, lesson.scene)
+        return await _done(
+            self.scheduler.open(lambda: trainer_of(checkpoint, device), shipped=True, facts=facts)
+        )
 
     @_never_raising
     async def describe(self, settings: object, scene: object = None) -> Reply:
@@ -246,6 +320,8 @@ class Service:
     async def open_checkpoint(self, run_id: object, path: Path) -> Reply:
         """Replace a run by an uploaded checkpoint's; a bad file changes nothing."""
         run = await self._run(run_id)
+        if run.facts:
+            return {"notice": {"key": "file in lesson"}}
         checkpoint = await asyncio.to_thread(read_checkpoint, path, max_bytes=MAX_UPLOAD_BYTES)
         config = checkpoint.config
         if config.scene.name != run.config.scene.name:

@@ -36,6 +36,7 @@ class Note:
         resumed: steps at which it went on after a death.
         seen_at: when somebody last looked, s since 1970.
         study: the answer to the newest long question about its network, or None.
+        lesson: what was done in the lesson that it belongs to, if any.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Note:
     resumed: tuple[int, ...]
     seen_at: float
     study: dict[str, object] | None = None
+    lesson: dict[str, object] | None = None
 
 
 class Shelf:

@@ -84,6 +84,7 @@ class Viewer:
             },
             "scores": self._evaluation and _scores(self._evaluation, measure),
             "study": run.study and run.study.told(),
+            "lesson": run.facts and run.facts.told(),
             "pins": {"version": run.pins.version, "count": len(run.pins.all)},
             "picture": self._picture_of(run, measure),
         }

@@ -23,7 +23,7 @@ from convlstm.ui.texts import TEXTS  # noqa: E402
 from convlstm.ui.zero_gpu import ZeroGpu, lends  # noqa: E402
 
 _WEB = Path(__file__).parent / "web"
-_STYLES = ("page", "inside", "speed", "pins")
+_STYLES = ("page", "inside", "speed", "pins", "lessons")
 _MOST_UNREAD = 4  # messages of streams that a visitor may leave unread before they end
 # Gradio runs this in the component; what it gives goes to the modules, which import each other. It
 # looks here for the names of the component's own events. At every update it goes through all props,
@@ -140,8 +140,16 @@ def _server_functions(pool: Pool, files: Path) -> list[Callable]:
         return await pool.ask("scenes")
 
     async def attach(payload: object) -> Reply:
-        run, query, scene = (_get(payload, name) for name in ("run", "query", "scene"))
-        return await pool.ask("attach", run, query, scene, run=run)
+        names = ("run", "query", "scene", "lesson")
+        run, query, scene, lesson = (_get(payload, name) for name in names)
+        return await pool.ask("attach", run, query, scene, lesson, run=run)
+
+    async def lessons(payload: object) -> Reply:
+        return await pool.ask("lessons")
+
+    async def answer(payload: object) -> Reply:
+        run = _get(payload, "run")
+        return await pool.ask("answer", run, _get(payload, "given"), run=run)
 
     async def describe(payload: object) -> Reply:
         return await pool.ask("describe", _get(payload, "settings"), _get(payload, "scene"))
@@ -204,7 +212,9 @@ def _server_functions(pool: Pool, files: Path) -> list[Callable]:
 
     return [
         scenes,
+        lessons,
         attach,
+        answer,
         describe,
         act,
         look,
@@ -240,9 +250,11 @@ def _add_borrowing(page: gr.HTML, lender: ZeroGpu) -> None:
 def _add_api(pool: Pool, streams: Streams, is_read: Callable[[gr.Request], bool]) -> None:
     """Name the same requests as endpoints, for scripts and for `gradio_client`."""
 
-    async def open_run(link: dict | None = None, scene: str | None = None) -> dict:
-        """Open a run in a scene; returns its id and settings."""
-        return await pool.ask("attach", None, link, scene)
+    async def open_run(
+        link: dict | None = None, scene: str | None = None, lesson: str | None = None
+    ) -> dict:
+        """Open a run in a scene, or for a lesson; returns its id and settings."""
+        return await pool.ask("attach", None, link, scene, lesson)
 
     async def act(action: str, run: str, settings: dict | None = None) -> dict:
         """Train, pause, step, stop, reset or change a run, or undo a reset."""

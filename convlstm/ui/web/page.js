@@ -8,6 +8,7 @@ import { $, $$, hear, make, root, tell, useRoot } from "./dom.js";
 import { closeDrawer, prepareDrawer, turnDrawer } from "./drawer.js";
 import { openInside, showInside, turnCell, turnChannels, useInside } from "./inside.js";
 import { actionOf, showLetters, switchLetters } from "./keys.js";
+import { foldLesson, lessonOf, makeLessons, showLesson, startStudy, wordLessons } from "./lessons.js";
 import { recall, remember } from "./memory.js";
 import { showModel, useModel } from "./model.js";
 import { showNotice } from "./notices.js";
@@ -62,6 +63,9 @@ const ACTIONS = {
   "try-remove": (button) => removeChange(Number(button.dataset.change)),
   transplant,
   rank: rankChannels,
+  "fold-lesson": foldLesson,
+  "leave-lesson": () => enterScene(here.name),
+  "lesson-study": startStudy,
   "test-speeds": testSpeeds,
   "stop-study": stopStudy,
   "look-speed": (button) => lookAtSpeed(Number(button.dataset.speed)),
@@ -104,6 +108,7 @@ function drawAll() {
   showSnapshot();
   drawStage();
   showInside();
+  showLesson();
 }
 
 function showSnapshot() {
@@ -125,6 +130,7 @@ function showWords() {
   buildHelp(here.controls);
   showSettings();
   showDescription();
+  wordLessons();
   showNotice(own.notice, own);
   drawAll();
   tell("worded");
@@ -132,7 +138,7 @@ function showWords() {
 
 function showScene() {
   wordFor(here.name);
-  for (const button of $$("button[data-scene]")) button.setAttribute("aria-pressed", String(button.dataset.scene === here.name));
+  for (const button of $$(".scenes button")) button.setAttribute("aria-pressed", String(button.dataset.scene === here.key));
   buildSettings();
   showWords();
 }
@@ -144,7 +150,7 @@ function enterScene(name, query = null) {
   tell("entered", here);
 }
 
-const OURS = ["view", "class"]; // in an address, but no settings
+const OURS = ["view", "class", "lesson"]; // in an address, but no settings
 
 // A link's settings; what Gradio adds for itself is none.
 export function queryOf(search) {
@@ -164,6 +170,7 @@ function listen() {
   });
   root.addEventListener("change", ({ target }) => {
     if (target.dataset.do === "upload") openCheckpoint(target);
+    if (target.dataset.do === "lesson") enterScene(target.value || here.name);
     if (target.name === "cp-speed-lead") chooseLead(target.value);
     if (target.dataset.do === "letters") switchLetters(target.checked);
     if (target.dataset.do === "preset" && target.value) choosePreset(target.value);
@@ -222,8 +229,10 @@ export async function start({ element, props, server, upload, trigger, watch }) 
   showStatus(null);
   $(".cp").inert = true; // a press that nobody hears would be lost
   makeScenes(await askPatiently("scenes"));
+  const names = [...scenes.keys()];
+  makeLessons((await askPatiently("lessons")).lessons ?? []);
   $(".cp").inert = false;
-  $(".scenes").append(...[...scenes.keys()].map((name) => make("button", { type: "button", "data-scene": name, "data-text": `scene ${name}` })));
+  $(".scenes").append(...names.map((name) => make("button", { type: "button", "data-scene": name, "data-text": `scene ${name}` })));
   const theme = recall("theme");
   if (theme) document.body.classList.toggle("dark", theme === "dark");
   preparePad();
@@ -234,6 +243,8 @@ export async function start({ element, props, server, upload, trigger, watch }) 
   listenForSilence();
   watch("value", () => receive(props.value));
   if (props.classroom) await (await import("./classroom.js")).openClassroom(props.classroom, showScene);
-  const query = queryOf(location.search);
-  enterScene(firstScene(query), query);
+  const query = queryOf(location.search), asked = new URLSearchParams(location.search).get("lesson");
+  const lesson = asked === null ? null : lessonOf(asked);
+  enterScene(lesson ?? firstScene(query), query);
+  if (asked !== null && !lesson) showNotice({ key: "no such lesson" });
 }

@@ -15,15 +15,16 @@ export const isTraining = (snapshot) => ["training", "waiting"].includes(snapsho
 export async function attach(scene, query = null) {
   const first = !scene.settled;
   scene.attaching = true;
-  const reply = await ask("attach", { run: scene.run, query, scene: scene.name });
+  const reply = await ask("attach", { run: scene.run, query, scene: scene.name, lesson: scene.lesson?.key });
   scene.attaching = false;
   scene.heard = Date.now(); // without a run it is asked for again
   if (reply.run) {
     scene.run = reply.run;
     scene.settled = true;
-    remember(`run-${scene.name}`, scene.run);
+    remember(`run-${scene.key}`, scene.run);
     if (first || reply.notice?.key === "restarted") {
       Object.assign(scene.settings, reply.settings);
+      if (first) scene.locked = reply.locked ?? [];
       tell("settled", scene);
     }
     follow(scene.run);

@@ -1,6 +1,7 @@
 // The settings of the scene shown: controls, presets, and what the engine says they mean.
 import { $, $$, make, setText, tell } from "./dom.js";
 import { buildControls, markRefused, showControl } from "./controls.js";
+import { isLocked, showLocks } from "./locks.js";
 import { wordNotice } from "./notices.js";
 import { duration } from "./numbers.js";
 import { here, own } from "./scenes.js";
@@ -30,12 +31,14 @@ function setSetting(name, value, rest) {
 export function showSettings(values = {}) {
   Object.assign(here.settings, values);
   for (const control of here.controls) showControl(control, here.settings[control.name]);
+  showLocks(here);
   showPreset();
   describeSoon();
 }
 
 export function choosePreset(key) {
-  showSettings(here.presets[key]);
+  const open = Object.entries(here.presets[key]).filter(([name]) => !isLocked(here, name));
+  showSettings(Object.fromEntries(open));
   tell("settings");
 }
 
