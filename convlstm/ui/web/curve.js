@@ -34,7 +34,7 @@ export function drawCurve(snapshot) {
   }
   for (const step of snapshot.resumed) {
     nodes.push(shape("line", { class: "mark", x1: x(step), x2: x(step), y1: top, y2: bottom }));
-    nodes.push(label(x(step) + 5, bottom - 4, "start", text("mark resumed"), "mark-text resumed"));
+    nodes.push(label(x(step) + 5, top + 8, "start", text("mark resumed"), "mark-text"));
   }
   nodes.push(shape("path", { class: "train", d: pathOf(place(train)) }));
   if (train.length === 1) nodes.push(shape("circle", { class: "train", cx: x(train[0][0]), cy: y(train[0][1]), r: 3 })); // no line yet
@@ -42,8 +42,7 @@ export function drawCurve(snapshot) {
   for (const [cx, cy] of place(validation.slice(-1))) nodes.push(shape("circle", { class: "validation", cx, cy, r: 4 }));
   svg.replaceChildren(...nodes);
   svg.setAttribute("aria-label", describeCurve(train, validation, snapshot.scores ? baselines : [], stage));
-  spreadLabels($$(".mark-text:not(.resumed)", svg), 1, bottom - top);
-  spreadLabels($$(".mark-text.resumed", svg), -1, bottom - top);
+  spreadLabels($$(".mark-text", svg), bottom - top);
   wordCurve(stage);
 }
 
@@ -57,12 +56,12 @@ function describeCurve(train, validation, baselines, { error, baselines: names }
 
 // Labels of marks that would lie on each other stand on lines of their own; the newest has the first
 // choice, and what finds no room at all is left to its mark.
-function spreadLabels(labels, down, room) {
+function spreadLabels(labels, room) {
   const boxes = labels.map((each) => each.getBBox()).reverse(), lines = linesOf(boxes.map(({ x, width }) => [x, x + width]));
   [...labels].reverse().forEach((each, n) => {
     const shift = lines[n] * boxes[n].height;
     if (shift + boxes[n].height > room) each.remove();
-    else each.setAttribute("y", Number(each.getAttribute("y")) + down * shift);
+    else each.setAttribute("y", Number(each.getAttribute("y")) + shift);
   });
 }
 

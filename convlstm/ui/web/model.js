@@ -7,7 +7,7 @@ import { showSettings } from "./settings.js";
 import { text } from "./words.js";
 
 const SHAPE = ["hidden_channels", "kernel_size", "canvas", "epochs"]; // what a model is told by
-const NAMED = 2; // settings that differ and are named; the others are counted
+const WIDE = 900; // px of a stage in whose line two settings that differ find room; the others are counted
 
 const modelOf = ({ model, settings }) => model ?? settings;
 
@@ -20,10 +20,12 @@ export function otherSettings(model, settings, controls) {
 
 export function showModel(snapshot) {
   const model = modelOf(snapshot), { settings, controls } = here;
-  const shape = SHAPE.filter((name) => controls.some((control) => control.name === name));
+  // A canvas is worth its room where it is another one.
+  const shape = SHAPE.filter((name) => controls.some((control) => control.name === name) && (name !== "canvas" || model[name] !== settings[name]));
   setText($(".model-shown"), text("model shown", { settings: listed(shape, model) }));
-  const others = snapshot.teacher ? [] : otherSettings(model, settings, controls), more = others.length - NAMED;
-  const words = [listed(others.slice(0, NAMED), settings), more > 0 && text("model more", { n: more })].filter(Boolean).join(" · ");
+  const named = $(".stage").clientWidth < WIDE ? 1 : 2;
+  const others = snapshot.teacher ? [] : otherSettings(model, settings, controls), more = others.length - named;
+  const words = [listed(others.slice(0, named), settings), more > 0 && text("model more", { n: more })].filter(Boolean).join(" · ");
   setText($(".model-others"), others.length ? text(isUnderWay(snapshot) ? "model goes on" : "model others", { settings: words }) : "");
   $("[data-do=use-model]").hidden = !others.length;
 }
