@@ -19,12 +19,13 @@ TINY = {
 
 
 FUNCTIONS = ("attach", "describe", "act", "look", "draw", "open_checkpoint", "download")
+FUNCTIONS += ("study", "stop_study", "pin", "unpin", "pins", "compare")
 
 
 def everything(value: str) -> str:
     """Return an object in which every field of every function has the same value."""
-    fields = "run query scene settings action sample drawing angle path kind".split()
-    return "{" + ", ".join(f'"{field}": {value}' for field in fields) + "}"
+    fields = "run query scene settings action sample drawing angle path kind speed options number"
+    return "{" + ", ".join(f'"{field}": {value}' for field in fields.split()) + "}"
 
 
 def post(server, path: str, payload: bytes) -> tuple[int, str]:
@@ -96,6 +97,9 @@ def test_rubbish_over_http_starts_nothing_and_breaks_nothing(server, client, val
         ("act", f'["train", {value}, {{}}]'),
         ("act", value),
         ("look", f'["{run}", {value}]'),
+        ("look", f'["{run}", 0, {value}]'),
+        ("study", f'["{run}", {value}, {value}]'),
+        ("stop_study", f"[{value}]"),
         ("draw", f'["{run}", {value}, {value}]'),
         ("describe", f"[{value}]"),
         ("describe", f"[{{}}, {value}]"),
@@ -156,6 +160,18 @@ WEB = f"{ROOT.as_posix()}/convlstm/ui/web"
 )
 def test_nothing_is_served_but_the_page(server, path):
     assert fetch(server.url + path)[0] in (403, 404)
+
+
+def test_a_script_tests_a_network_s_speeds(client):
+    run = client.predict({}, "squares", api_name="/open_run")["run"]
+    assert client.predict(run, "speed", {"sequences": 1}, api_name="/study") == {}
+    found = wait_for(client, run, lambda value: (value["study"] or {}).get("state") == "done")
+    assert found["study"]["result"]["speeds"] == list(range(9))
+    assert client.predict(run, 2, 5, api_name="/look") == {}
+    wait_for(client, run, lambda value: value["picture"] and value["picture"]["speed"] == 5)
+    assert client.predict(run, api_name="/stop_study") == {}  # there is nothing to stop
+    refused = client.predict(run, "speed", {"sequences": 0}, api_name="/study")
+    assert refused["notice"]["name"] == "sequences"
 
 
 SCRIPTS = ("text/javascript", "application/javascript")  # a browser runs no module of another type

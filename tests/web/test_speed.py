@@ -45,6 +45,15 @@ def opened(begin, **changes: object) -> Page:
     return page
 
 
+def wait_for_look(page: Page, sample: int, speed: int | None) -> None:
+    """Wait until that sequence was the last to be asked for."""
+    page.wait_for_function(
+        "wanted => { const look = asked.filter(([name]) => name === 'look').at(-1)?.[1];"
+        " return look && look.sample === wanted[0] && look.speed === wanted[1]; }",
+        arg=[sample, speed],
+    )
+
+
 def test_a_test_is_asked_for_followed_and_stopped(begin):
     page = opened(begin)
     expect(page.locator("[data-do=stop-study]")).to_be_hidden()
@@ -104,9 +113,8 @@ def test_a_point_a_button_or_a_field_shows_its_speed_on_the_stage(begin):
     page.click(".speed-buttons [data-speed='4']")
     page.click("svg.speeds .touch[data-speed='2']", force=True)
     page.click(".heat td[data-speed='7'][data-lead='2']")
-    page.wait_for_function("asked.filter(([name]) => name === 'look').length > 0")
+    wait_for_look(page, 0, 7)
     expect(page.locator(".moment")).to_have_text("t + 2")
-    assert asked(page, "look")[-1] == {"run": "run-dots", "sample": 0, "speed": 7}
     picture = {**make_picture(), "speed": 7}
     push(page, make_snapshot(study=make_study(), picture=picture))
     expect(page.locator(".sample-name")).to_have_text("speed 7: 1 of 8")
@@ -114,11 +122,9 @@ def test_a_point_a_button_or_a_field_shows_its_speed_on_the_stage(begin):
         "aria-pressed", "true"
     )
     page.click("[data-do=next]")
-    page.wait_for_function("asked.filter(([name]) => name === 'look').length > 1")
-    assert asked(page, "look")[-1] == {"run": "run-dots", "sample": 1, "speed": 7}
+    wait_for_look(page, 1, 7)
     page.click("[data-do=leave-speed]")
-    page.wait_for_function("asked.filter(([name]) => name === 'look').length > 2")
-    assert asked(page, "look")[-1] == {"run": "run-dots", "sample": 0, "speed": None}
+    wait_for_look(page, 0, None)
     push(page, make_snapshot(study=make_study()))
     expect(page.locator("[data-do=leave-speed]")).to_be_hidden()
 

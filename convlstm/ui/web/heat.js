@@ -2,6 +2,7 @@
 import { errorColour } from "./colours.js";
 import { $, $$, make, setText } from "./dom.js";
 import { moment, ratio } from "./numbers.js";
+import { beats } from "./scores.js";
 import { errorsOf } from "./speedchart.js";
 import { text } from "./words.js";
 
@@ -15,11 +16,11 @@ export function gains({ speeds, scores, horizon }, { baselines }) {
   }));
 }
 
-// The speeds at which the error is under every baseline's.
+// The speeds at which the error is clearly under every baseline's.
 export function baselinesBeaten({ speeds, scores }, stage, lead) {
   const own = errorsOf(scores.model, lead, stage.error);
   const others = stage.baselines.map((name) => errorsOf(scores[name], lead, stage.error));
-  return speeds.filter((_, n) => others.every((errors) => own[n] < errors[n]));
+  return speeds.filter((_, n) => beats(own[n], others.map((errors) => errors[n])));
 }
 
 export const signed = (value) => (Number.isFinite(value) ? `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}` : "–");
