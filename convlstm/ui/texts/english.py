@@ -413,7 +413,8 @@ ENGLISH: dict[str, str] = {
     "notice no such lesson": "This link names a lesson that there is not: the lessons are 1 to 6.",
     "notice answer first": "Answer every question first; any guess will do.",
     "notice no lesson": "This training belongs to no lesson, so there is nothing to answer.",
-    "notice file in lesson": "A lesson has a network of its own. Leave the lesson to open a checkpoint.",
+    "notice file in lesson": "A lesson has a network of its own. Leave the lesson to open a "
+    "checkpoint.",
     "name lesson": "The lesson",
     "lesson kernel": "Kernel against speed",
     "lesson kernel why": "A ConvLSTM looks at each pixel's neighbourhood only: a kernel of 3 px lets information "
