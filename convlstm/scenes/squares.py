@@ -212,7 +212,8 @@ class Squares(Scene):
             bar = self._bar(squares.device)
             observed = clean.masked_fill(bar, BAR_VALUE)
             hidden = ~(squares & ~bar).flatten(2).any(2)  # (B, T)
-            clean = observed if self.bar_hides == "both" else clean
+            # The bar itself is no part of the truth: grey is much to learn, and nothing to predict.
+            clean = clean.masked_fill(bar, 0) if self.bar_hides == "both" else clean
         if self.noise:
             noise = torch.randn(clean.shape, generator=generator, device=clean.device)
             observed = (observed + self.noise * noise).clamp_(0, 1)
@@ -227,10 +228,7 @@ class Squares(Scene):
     def baseline(self, name: str, context: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         """Return what a predictor makes of a context that learnt nothing but where the bar is."""
         predicted = super().baseline(name, context, truth)
-        if not self.bar_width:
-            return predicted
-        empty = BAR_VALUE if self.bar_hides == "both" else 0.0
-        return predicted.masked_fill(self._bar(truth.device), empty)
+        return predicted.masked_fill(self._bar(truth.device), 0) if self.bar_width else predicted
 
 
 PRESETS: dict[str, dict[str, object]] = {

@@ -85,6 +85,7 @@ def note_of(run: Run) -> Note:
         run.chosen,
         run.resumed,
         time.time() - (time.monotonic() - run.watched_at),
+        run.study and run.study.kept(),
         run.facts and run.facts.kept(),
     )
 

@@ -13,6 +13,7 @@ from convlstm.server.facts import Facts
 from convlstm.server.lessons import Lesson
 from convlstm.server.run import ACTIVE, OVER, Run
 from convlstm.server.shelf import Note
+from convlstm.server.study import answered
 from convlstm.settings import configure
 from convlstm.training.config import TrainConfig
 from convlstm.training.presets import default_config
@@ -84,6 +85,8 @@ def restored(note: Note, content: Path | bytes | None, device: torch.device) -> 
     run = Run(trainer, shipped=note.shipped, run_id=note.id, facts=facts)
     run.chosen, run.sample = note.chosen, min(note.sample, run.view.samples - 1)
     run.resumed = tuple(step for step in note.resumed if step <= trainer.step)
+    if note.study:
+        run.study = answered(note.study)
     if note.state in (*ACTIVE, "paused", *OVER) and not trainer.ended:
         run.state, run.reason = note.state, note.reason
     if note.state in ACTIVE and not trainer.ended:

@@ -12,7 +12,7 @@ from convlstm.server.credit import Credit
 from convlstm.server.facts import Facts
 from convlstm.server.loan import Loan
 from convlstm.server.pins import Pins
-from convlstm.server.study import Study
+from convlstm.server.study import Study, begin
 from convlstm.server.thrown import MOST_MIB, Thrown
 from convlstm.server.view import Shown, SpeedSample, StagePicture, View
 from convlstm.settings import configure
@@ -226,7 +226,7 @@ class Run:
         Raises:
             SettingError: an option is refused; nothing changed.
         """
-        study = Study(kind, self.trainer, options)
+        study = begin(kind, self.trainer, options)
         self.stop_study()
         self.study = study
         self.version += 1

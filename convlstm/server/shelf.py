@@ -35,6 +35,7 @@ class Note:
         chosen: whether its settings were somebody's choice.
         resumed: steps at which it went on after a death.
         seen_at: when somebody last looked, s since 1970.
+        study: the answer to the newest long question about its network, or None.
         lesson: what was done in the lesson that it belongs to, if any.
     """
 
@@ -48,6 +49,7 @@ class Note:
     chosen: bool
     resumed: tuple[int, ...]
     seen_at: float
+    study: dict[str, object] | None = None
     lesson: dict[str, object] | None = None
 
 

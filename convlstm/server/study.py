@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import Literal
 
+from convlstm.checks import check_choice
 from convlstm.pieces import Cancelled, cancellable
 from convlstm.server.knock_out_study import knock_out_study
 from convlstm.server.speed_study import speed_study
@@ -34,20 +35,16 @@ class Study:
 
     Args:
         kind: of STUDIES.
-        trainer: whose network is asked.
-        options: of that kind, as they arrived.
+        step: of the network that is asked.
+        pieces: the work.
 
     Attributes:
         state: how it stands; whoever wants it no more sets it by `stop`, in any thread.
         done: the share that is done, in [0, 1].
-
-    Raises:
-        SettingError: an option is refused, or the scene has no such study.
     """
 
-    def __init__(self, kind: str, trainer: Trainer, options: object) -> None:
-        self._kind, self._step = kind, trainer.step - trainer.evaluation_is_due
-        self._pieces = STUDIES[kind](trainer, options)
+    def __init__(self, kind: str, step: int, pieces: Answer) -> None:
+        self._kind, self._step, self._pieces = kind, step, pieces
         self._result: dict[str, object] | None = None
         self.state: StudyState = "running"
         self.done = 0.0
@@ -90,6 +87,42 @@ class Study:
             "result": self._result if self.state == "done" else None,
         }
 
+    def kept(self) -> dict[str, object] | None:
+        """Return what a run's note keeps of it: an answer that was found."""
+        return self.told() if self.state == "done" else None
+
     def _end(self, state: StudyState) -> None:
         if self.is_running:
             self.state = state
+
+
+def begin(kind: str, trainer: Trainer, options: object) -> Study:
+    """Begin a study of a run's network as it is now.
+
+    Args:
+        kind: of STUDIES.
+        trainer: the run.
+        options: of that kind, as they arrived.
+
+    Raises:
+        SettingError: an option is refused, or the scene has no such study.
+    """
+    pieces = STUDIES[kind](trainer, options)
+    return Study(kind, trainer.step - trainer.evaluation_is_due, pieces)
+
+
+def answered(kept: dict[str, object]) -> Study:
+    """Make a study anew whose answer was kept.
+
+    Raises:
+        SettingError: it is of no kind that is known.
+    """
+
+    def result() -> Answer:
+        yield from ()
+        return kept["result"]
+
+    kind = check_choice("kind", kept.get("kind"), STUDIES)
+    study = Study(kind, int(kept["step"]), result())
+    study.advance(1.0)
+    return study

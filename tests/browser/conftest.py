@@ -330,8 +330,8 @@ def _tidy(page: Page) -> None:
     page.set_viewport_size({"width": 1366, "height": 768})
     if page.locator(".notice").is_visible():
         page.click("[data-do=dismiss]")
-    for pressed in ("animate", "closeup"):
-        button = page.locator(f"[data-do={pressed}][aria-pressed=true]")
+    for name, pressed in (("animate", "true"), ("brighten", "true"), ("closeup", "false")):
+        button = page.locator(f"[data-do={name}][aria-pressed={pressed}]")
         if button.is_visible():
             button.click()
     page.click("[data-tab=share]")

@@ -136,14 +136,16 @@ def test_chinese_dark_and_projector(open_page, scene):
     shoot(page, f"{scene}-dark")
     page.set_viewport_size({"width": 1920, "height": 1080})
     page.click("[data-do=projector]")
-    expect(page.locator(".panel")).to_be_hidden()
-    for selector in (".curve", ".tiles", ".rows", ".player", ".beside"):
-        box = page.locator(selector).bounding_box()
-        assert box["y"] + box["height"] <= 1080, selector
-        assert box["x"] + box["width"] <= 1920, selector
-    shoot(page, f"{scene}-projector")
+    expect(page.locator(".settings")).to_be_hidden()
+    for width, height in ((1920, 1080), (1366, 768)):
+        page.set_viewport_size({"width": width, "height": height})
+        for selector in (".transport", ".curve", ".tiles", ".rows", ".player", ".beside"):
+            box = page.locator(selector).bounding_box()
+            assert box["y"] + box["height"] <= height, selector
+            assert box["x"] + box["width"] <= width, selector
+        shoot(page, f"{scene}-projector-{height}")
     page.keyboard.press("Escape")
-    expect(page.locator(".panel")).to_be_visible()
+    expect(page.locator(".settings")).to_be_visible()
     open_page.reload(page)
     assert page.evaluate("document.body.classList.contains('dark')")
 
@@ -461,7 +463,7 @@ def test_a_link_opens_with_its_settings_and_leads_back_to_them(open_page, query,
         ("scene=digits&digits=9", "Digits is 9"),
         ("scene=storm&variable=rain", "Variable is 'rain'"),
         ("scene=moon", "scene is 'moon'"),
-        ("colour=red", "colour"),
+        ("colour=red&speed=3", "no setting here: colour"),
     ],
 )
 def test_a_bad_link_opens_all_the_same_and_says_why(open_page, query, said):
@@ -567,17 +569,18 @@ def test_the_frames_play_round_and_round_and_stop(show, scene):
 
 def test_the_close_up_shows_what_moves(show):
     page = show("squares")
-    page.click("[data-do=closeup]")
     expect(page.locator("[data-do=closeup]")).to_have_attribute("aria-pressed", "true")
     assert page.evaluate("document.querySelector('.view.truth canvas').width") == 24
     assert max(panel(page, "truth")) == 255
-    shoot(page, "close-up")
+    expect(page.locator(".view.whole .window")).to_be_visible()
+    page.click("[data-do=closeup]")
+    assert page.evaluate("document.querySelector('.view.truth canvas').width") == 64
+    expect(page.locator(".view.whole")).to_be_hidden()
     expect(show("storm").locator("[data-do=closeup]")).to_be_hidden()
 
 
 def test_a_close_up_is_none_of_a_scene_without_small_things(open_page):
     page = open_page()
-    page.click("[data-do=closeup]")
     page.click("[data-scene=storm]")
     wait_for_state(page, "shipped")
     expect(page.locator(".row-frames.truth canvas")).to_have_count(AHEAD["storm"])

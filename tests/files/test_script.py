@@ -234,7 +234,7 @@ def test_every_constant_and_function_of_a_script_is_used(name: str) -> None:
             {"bar_width": 8},
             ["BAR_WIDTH = 8", "BAR_LEFT = 12", "seen = frames.masked_fill(", "= 0  #"],
         ),
-        ({"bar_width": 8, "bar_hides": "both"}, ["seen = frames = frames.masked_fill("]),
+        ({"bar_width": 8, "bar_hides": "both"}, ["frames = frames.masked_fill(behind, 0)"]),
         ({"bar_width": 8, "bar_grows": 0.6}, ["BAR_GROWS = 0.6", "1 + int(BAR_WIDTH"]),
         ({"dropped_frames": 0.2}, ["DROPPED_FRAMES", "dropped[:, 0] = False"]),
         ({"exact_speed": True}, ["torch.full(shape, SPEED", "of every square"]),

@@ -14,6 +14,8 @@ from convlstm.server import credit as crediting
 from convlstm.server import scheduler as scheduling
 from convlstm.server import study as studies
 from convlstm.server.run import Run
+from convlstm.server.scheduler import Scheduler
+from convlstm.server.shelf import Shelf
 from convlstm.settings import settings_of
 from convlstm.training.speed_test import SPEEDS, SpeedTestOptions, speed_test
 from convlstm.training.trainer import Trainer
@@ -326,3 +328,31 @@ def test_a_scene_without_speeds_refuses_the_speed_test(service):
         assert not seen["stage"]["hasSpeeds"] and seen["study"] is None
 
     asyncio.run(ask())
+
+
+def test_an_answer_is_found_again_after_a_restart(tmp_path):
+    first = Scheduler(shelf=Shelf(tmp_path, 2**30))
+    run = opened(first)
+    asked(first, run, options=FEW)
+    answer = wait_for(run, "done")
+    first.close()
+    second = Scheduler(shelf=Shelf(tmp_path, 2**30))
+    try:
+        again = second.bring_back(run.id).result(DEADLINE)
+        assert told(again) == answer and not again.wants_work
+        second.reset(again, settings_of(SMALL)).result(DEADLINE)
+        assert again.study is None
+    finally:
+        second.close()
+
+
+def test_a_study_that_was_under_way_is_not_found_again(tmp_path, kind):
+    first = Scheduler(shelf=Shelf(tmp_path, 2**30))
+    run = opened(first)
+    asked(first, run, kind("counting", counting))
+    first.close()
+    second = Scheduler(shelf=Shelf(tmp_path, 2**30))
+    try:
+        assert second.bring_back(run.id).result(DEADLINE).study is None
+    finally:
+        second.close()

@@ -99,6 +99,8 @@ def make_snapshot(**changes: object) -> dict:
         "parameters": 8449,
         "sequences": 80,
         "hasScript": False,
+        "settings": SETTINGS,
+        "model": None,
         "resumed": [],
         "stage": {
             "error": {"kind": "mse", "unit": "", "digits": None, "axis": "log"},

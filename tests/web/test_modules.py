@@ -382,3 +382,9 @@ def test_how_far_something_moves_is_measured_from_the_nearest_bright_pixel(use):
     assert use("inside", distance, flat) == 3
     assert use("inside", distance, [flat[0], flat[0]]) == 0
     assert use("inside", distance, [flat[0], [0] * 64]) == 0
+
+
+def test_spans_stand_on_the_first_line_that_is_free(use):
+    spans = [[0, 10], [5, 8], [11, 20], [9, 12], [30, 40]]
+    assert use("curve", "m.linesOf(v)", spans) == [0, 1, 0, 1, 0]
+    assert use("curve", "m.linesOf(v)", []) == []

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.web.conftest import (
+    SETTINGS,
     asked,
     make_picture,
     make_snapshot,
@@ -168,12 +169,91 @@ def test_playing_goes_through_all_moments_until_it_is_stopped(begin):
 
 def test_the_close_up_and_the_pad_are_offered_where_they_make_sense(begin):
     page = begin(make_snapshot(picture=make_picture(width=64, height=64)))
-    page.click("[data-do=closeup]")
+    expect(page.locator("[data-do=closeup]")).to_have_attribute("aria-pressed", "true")
     assert page.evaluate("document.querySelector('.view.truth canvas').width") == 24
     stage = {**make_snapshot()["stage"], "closeUp": False, "drawable": False}
     push(page, make_snapshot(stage=stage))
     expect(page.locator("[data-do=closeup]")).to_be_hidden()
     expect(page.locator(".draw")).to_be_hidden()
+
+
+def test_beside_a_close_up_stands_the_whole_frame_with_a_box_round_what_is_close(begin):
+    page = begin(make_snapshot(picture=make_picture(width=64, height=32)))
+    whole = page.locator(".view.whole")
+    assert whole.locator("canvas").evaluate("node => node.width") == 64
+    box, frame = (whole.locator(part).bounding_box() for part in (".window", "canvas"))
+    assert box["width"] == pytest.approx(24 / 64 * frame["width"], abs=1)
+    assert box["height"] == pytest.approx(24 / 32 * frame["height"], abs=1)
+    assert frame["x"] - 1 <= box["x"]
+    page.click("[data-do=closeup]")
+    expect(whole).to_be_hidden()
+    assert page.evaluate("document.querySelector('.view.truth canvas').width") == 64
+
+
+FIRST_PIXEL = """(canvas) => {
+  const copy = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(canvas, 0, 0);
+  return copy.getImageData(0, 0, 1, 1).data[0];
+}"""
+
+
+def test_a_haze_is_seen_once_it_is_brightened_and_every_picture_says_so(begin):
+    frames = np.full((3 + 2 * 2, 4, 6), 3)  # of 255
+    picture = make_picture() | {"sprites": sprites(frames)}
+    page = begin(make_snapshot(picture=picture))
+    canvases = [".row-frames.input canvas", ".view.truth canvas", ".view.prediction canvas"]
+    seen = lambda: [page.locator(each).first.evaluate(FIRST_PIXEL) for each in canvases]  # noqa: E731
+    marks = page.locator(".rows h3, .view b").filter(visible=True)
+    mark = "node => getComputedStyle(node, '::after').content"
+    assert seen() == [3, 3, 3]
+    assert {each.evaluate(mark) for each in marks.all()} == {"none"}
+    page.click("[data-do=brighten]")
+    assert seen() == [30, 30, 30]
+    assert {each.evaluate(mark) for each in marks.all()} == {'"×10"'}
+    expect(page.locator(".brightened")).to_contain_text("ten times as bright as it is")
+    page.click("[data-do=brighten]")
+    assert seen() == [3, 3, 3]
+    expect(page.locator(".brightened")).to_be_empty()
+
+
+def test_the_model_on_show_is_named_and_its_settings_can_be_used(begin):
+    model = SETTINGS | {"epochs": 1200, "speed": 4, "walls": "bounce", "peephole": True}
+    page = begin(make_snapshot(shipped=True, state="finished", model=model))
+    expect(page.locator(".model-shown")).to_have_text("Model on show: Epochs 1200.")
+    expect(page.locator(".model-others")).to_have_text(
+        "Train would use Epochs 260 · Speed 2 · 2 more."
+    )
+    page.click("[data-do=use-model]")
+    expect(page.locator("[data-name=epochs] output")).to_have_text("1200")
+    expect(page.locator(".model-others")).to_be_empty()
+    expect(page.locator("[data-do=use-model]")).to_be_hidden()
+    assert asked(page, "act") == []  # nothing trains
+    page.locator("[data-name=speed] input").fill("5")
+    expect(page.locator(".model-others")).to_have_text("Train would use Speed 5.")
+
+
+def test_a_page_that_trains_asks_nobody_to_press_train(begin):
+    curve = {"steps": 100, "train": "", "validation": "", "marks": []}
+    page = begin(make_snapshot(curve=curve, state="waiting"))
+    expect(page.locator("svg.curve .empty")).to_have_text("The error will fall here")
+    push(page, make_snapshot(curve=curve, state="idle"))
+    expect(page.locator("svg.curve .empty")).to_contain_text("Press Train")
+
+
+def test_marks_of_several_changes_do_not_print_over_each_other(begin):
+    marks = [[step, name, 1, 3] for step in (40, 41, 41) for name in ("speed", "learning_rate")]
+    page = begin(make_snapshot(curve=make_snapshot()["curve"] | {"marks": marks}, resumed=[50, 51]))
+    labels = page.locator("svg.curve .mark-text")
+    expect(labels).to_have_count(8)
+    box = "(n) => { const { x, y, width, height } = n.getBBox(); return { x, y, width, height }; }"
+    boxes = [label.evaluate(box) for label in labels.all()]
+    for n, one in enumerate(boxes):
+        for other in boxes[:n]:
+            apart = abs(one["y"] - other["y"]) >= 0.9 * one["height"]
+            beside = (
+                one["x"] + one["width"] <= other["x"] or other["x"] + other["width"] <= one["x"]
+            )
+            assert apart or beside, (one, other)
 
 
 def test_a_map_has_a_colour_bar_and_times_and_a_chart_of_its_error(begin):
@@ -476,6 +556,98 @@ def test_notices_come_and_go(begin):
     expect(page.locator(".notice-text")).to_contain_text("Changed: Walls")
     page.click("[data-do=dismiss]")
     expect(page.locator(".notice")).to_be_hidden()
+
+
+def test_settings_that_a_run_cannot_take_on_are_undone_or_trained_with(begin):
+    reset = {"notice": {"key": "reset", "names": ["walls"]}}
+    page = begin(make_snapshot(), act=reset)
+    page.click("[data-name=walls] label:has-text('bounce')")
+    page.click("[data-do=undo-settings]")
+    expect(page.locator(".notice")).to_be_hidden()
+    expect(page.locator("[data-name=walls] input[value=wrap]")).to_be_checked()
+    page.click("[data-name=walls] label:has-text('bounce')")
+    page.click("[data-do=restart]")
+    assert wait_asked(page, "act", 3)["action"] == "reset"  # which this server refuses
+    expect(page.locator("[data-do=restart]")).to_be_visible()
+    assert [each["action"] for each in asked(page, "act")] == ["change", "change", "reset"]
+
+
+def test_a_restart_resets_and_trains_and_offers_the_way_back(begin):
+    page = begin(make_snapshot(), act={"state": "idle", "kept": True, "settings": {"speed": 7}})
+    page.evaluate("document.querySelector('.notice-offers').innerHTML = "
+                  "'<button data-do=restart>x</button>'")  # fmt: skip
+    page.evaluate("document.querySelector('[data-do=restart]').click()")
+    wait_asked(page, "act", 2)
+    expect(page.locator(".notice[data-kind=fact]")).to_contain_text("can be brought back")
+    page.click("[data-do=undo-reset]")
+    expect(page.locator("[data-name=speed] output")).to_have_text("7 px/frame")
+    actions = [each["action"] for each in asked(page, "act")]
+    assert actions == ["reset", "train", "undo"]
+
+
+def test_the_space_bar_trains_in_the_projector_view_and_escape_leaves_it(begin):
+    page = begin(make_snapshot(state="paused"))
+    page.click("[data-do=projector]")
+    expect(page.locator(".settings")).to_be_hidden()
+    for action in ("train", "step", "stop"):
+        expect(page.locator(f".transport [data-do={action}]")).to_be_in_viewport()
+    page.keyboard.press("Space")
+    assert wait_asked(page, "act")["action"] == "train"
+    expect(page.locator(".settings")).to_be_hidden()
+    push(page, make_snapshot(state="training"))
+    expect(page.locator("[data-do=pause]")).to_be_visible()
+    page.keyboard.press("Space")
+    assert wait_asked(page, "act", 2)["action"] == "pause"
+    page.keyboard.press("Escape")
+    expect(page.locator(".settings")).to_be_visible()
+
+
+def test_on_a_phone_the_settings_are_a_drawer_and_the_frames_share_a_screen_with_train(begin):
+    page = begin()
+    page.set_viewport_size({"width": 390, "height": 844})
+    push(page, make_snapshot(state="paused", picture=make_picture(width=64, height=64)))
+    for part in (".curve", ".view.truth", ".view.prediction", ".view.error", "[data-do=train]"):
+        expect(page.locator(part)).to_be_in_viewport(ratio=1)
+    bar = page.locator(".transport").bounding_box()["y"]
+    box = page.locator(".player").bounding_box()
+    assert box["y"] + box["height"] <= bar
+    expect(page.locator(".settings")).to_be_hidden()
+    page.click("[data-do=drawer]")
+    expect(page.locator("[data-do=drawer]")).to_have_attribute("aria-expanded", "true")
+    expect(page.locator("[data-name=speed] input")).to_be_in_viewport()
+    expect(page.locator("[data-do=train]")).to_be_in_viewport(ratio=1)
+    page.keyboard.press("Escape")
+    expect(page.locator(".settings")).to_be_hidden()
+    page.click("[data-do=drawer]")
+    page.click("[data-do=train]")  # and its answer is seen
+    expect(page.locator(".settings")).to_be_hidden()
+    assert wait_asked(page, "act")["action"] == "train"
+    page.click("[data-do=drawer]")
+    page.set_viewport_size({"width": 1366, "height": 768})
+    expect(page.locator("[data-do=drawer]")).to_be_hidden()
+    assert not page.evaluate("document.querySelector('.work').inert")
+
+
+def test_what_a_finger_presses_is_large_enough(begin):
+    page = begin(make_snapshot())
+    page.set_viewport_size({"width": 390, "height": 844})
+    controls = "button, summary, select, [type=checkbox], [type=range], .options label, .button"
+    size = f"""() => [...document.querySelectorAll('{controls}')].filter((n) => n.checkVisibility())
+      .filter((n) => n.getBoundingClientRect().width < 24 || n.getBoundingClientRect().height < 24)
+      .map((n) => n.outerHTML)"""
+    assert page.evaluate(size) == []
+    page.click("[data-do=drawer]")
+    for summary in page.locator("summary").all():
+        summary.click()
+    assert page.evaluate(size) == []
+
+
+def test_animate_answers_in_sight_on_a_phone(begin):
+    page = begin(make_snapshot())
+    page.set_viewport_size({"width": 390, "height": 500})
+    page.locator(".extras").scroll_into_view_if_needed()
+    page.evaluate("document.querySelector('[data-do=animate]').click()")
+    expect(page.locator(".view.prediction")).to_be_in_viewport(ratio=1)
 
 
 def test_a_lost_run_is_opened_anew_and_a_strangers_snapshot_is_ignored(begin):

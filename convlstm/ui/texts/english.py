@@ -47,6 +47,7 @@ ENGLISH: dict[str, str] = {
     "scene": "Scene",
     "network": "Network",
     "training": "Training",
+    "drawer": "Settings",
     "more": "more: {names}",
     "preset own": "Your own settings",
     "sentence own": "Choose a preset to go back to known settings.",
@@ -337,7 +338,18 @@ ENGLISH: dict[str, str] = {
     "moment before": "seen, frames before the last: {n}",
     "seen": "seen",
     "close-up": "close-up",
-    "help close-up": "Show 24 × 24 px around what moves",
+    "help close-up": "Show 24 × 24 px around what moves; the whole frame stands beside it",
+    "whole": "Whole frame",
+    "whole label": "whole frame of the truth; the box marks the close-up",
+    "brighten": "brighten ×10",
+    "help brighten": "Show every picture ten times as bright: what looks black may be a faint haze",
+    "brightened": "Brightened: every picture below is drawn ten times as bright as it is.",
+    "model shown": "Model on show: {settings}.",
+    "model others": "Train would use {settings}.",
+    "model goes on": "The panel shows other settings ({settings}); this run goes on with its own.",
+    "model more": "{n} more",
+    "use model": "Use its settings",
+    "help use model": "Set the panel to the settings of the model on show",
     "previous": "previous sample",
     "next": "next sample",
     "sample": "sample {n} of {of}",
@@ -794,8 +806,15 @@ ENGLISH: dict[str, str] = {
     "letters": "The letters s and r act as keys.",
     # Notices
     "refused": "{name} is {value}: {rule}.",
-    "notice reset": "Changed: {names}. This run cannot take that on. Press Reset to begin anew "
-    "with it, or set it back to go on.",
+    "notice reset": "Changed: {names}. The run under way cannot take that on.",
+    "offer restart": "Restart with it",
+    "offer undo-settings": "Undo",
+    "notice thrown": "The old training was thrown away. It can be brought back until the next one "
+    "takes its place.",
+    "offer undo-reset": "Undo",
+    "notice nothing to undo": "There is no training to bring back any more.",
+    "notice unknown": "This link names what is no setting here: {text}. Its other settings were "
+    "taken.",
     "notice resumed": "The part of the server that computes had to be started again. Your run goes "
     "on from where it was a few seconds before.",
     "notice no gpu": "No GPU is to be had just now, so your run goes on on the processor; to ask "

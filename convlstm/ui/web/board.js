@@ -2,7 +2,7 @@
 // moves, they change places every few seconds at most.
 import { points } from "./axes.js";
 import { $, $$, make, setText, shape } from "./dom.js";
-import { errorNumber, withUnit } from "./numbers.js";
+import { errorNumber, settingValue, withUnit } from "./numbers.js";
 import { scenes } from "./scenes.js";
 import { beats } from "./scores.js";
 import { drawSpark } from "./spark.js";
@@ -132,11 +132,6 @@ function stateOf({ here, state, reason, place }) {
 function trainingOf({ scene, preset, settings }) {
   if (preset) return `${text(`scene ${scene}`)} · ${text(`preset ${preset}`)}`;
   const { controls } = scenes.get(scene);
-  const words = Object.entries(settings).map(([name, value]) => `${text(`name ${name}`, {}, scene)} ${valueOf(controls.find((each) => each.name === name), value)}`);
+  const words = Object.entries(settings).map(([name, value]) => `${text(`name ${name}`, {}, scene)} ${settingValue(controls.find((each) => each.name === name), value)}`);
   return [text(`scene ${scene}`), words.join(text("comma")) || text("preset own")].join(" · ");
-}
-
-function valueOf(control, value) {
-  if (typeof value === "boolean") return value ? "✓" : "✗";
-  return isWorded(`choice ${value}`) ? text(`choice ${value}`) : withUnit(String(value), control?.unit);
 }

@@ -4,7 +4,7 @@ import { $ } from "./dom.js";
 import { recall, remember } from "./memory.js";
 
 const LETTERS = { s: "step", r: "reset" };
-const OTHERS = { " ": "turn", ArrowLeft: "previous", ArrowRight: "next", Escape: "leave-projector" };
+const OTHERS = { " ": "turn", ArrowLeft: "previous", ArrowRight: "next", Escape: "escape" };
 
 export const lettersAreOn = () => recall("letters") !== "off";
 

@@ -1,9 +1,11 @@
 // A notice: something refused, something found, or a change that waits for a reset.
-import { $, setText } from "./dom.js";
+import { $, make, setText } from "./dom.js";
 import { here, own } from "./scenes.js";
 import { isWorded, text } from "./words.js";
 
-const FACTS = ["opened", "restarted", "resumed", "no gpu"];
+const FACTS = ["opened", "restarted", "resumed", "no gpu", "thrown"];
+// Buttons of a notice: actions of the page, worded "offer <action>".
+const OFFERS = { reset: ["restart", "undo-settings"], thrown: ["undo-reset"] };
 
 export function showNotice(next, scene = here) {
   scene.notice = next;
@@ -12,6 +14,8 @@ export function showNotice(next, scene = here) {
   if (!next) return;
   $(".notice").dataset.kind = FACTS.includes(next.key) ? "fact" : "refusal";
   setText($(".notice-text"), wordNotice(next));
+  const offers = OFFERS[next.key] ?? [];
+  $(".notice-offers").replaceChildren(...offers.map((action) => make("button", { type: "button", "data-do": action }, text(`offer ${action}`))));
 }
 
 const settingName = (name) => (isWorded(`name ${name}`) ? text(`name ${name}`) : name);

@@ -18,6 +18,12 @@ export function errorNumber(value, { digits }) {
 export const unitOf = (unit) => (unit && isWorded(`unit ${unit}`) ? text(`unit ${unit}`) : unit ?? "");
 export const withUnit = (number, unit) => [number, unitOf(unit)].filter(Boolean).join(" ");
 
+// A setting's value, by its control where that is known.
+export function settingValue(control, value) {
+  if (typeof value === "boolean") return value ? "✓" : "✗";
+  return isWorded(`choice ${value}`) ? text(`choice ${value}`) : withUnit(String(value), control?.unit);
+}
+
 export function percent(share) {
   return Number.isFinite(share) ? `${Math.max(-999, Math.round(100 * share))} %` : "–";
 }

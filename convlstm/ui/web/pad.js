@@ -2,7 +2,7 @@
 import { $, fillSlider, make, setText } from "./dom.js";
 import { showNotice } from "./notices.js";
 import { preparePen } from "./pen.js";
-import { goToMoment } from "./player.js";
+import { bringIntoSight, goToMoment } from "./player.js";
 import { askRun } from "./runs.js";
 import { here } from "./scenes.js";
 
@@ -61,7 +61,9 @@ export async function sendDrawing() {
   const reply = await askRun("draw", { drawing, angle: Number($("[data-do=angle]").value) }, scene);
   if (!reply) return;
   showNotice(reply.notice ?? null, scene);
-  if (!reply.notice && scene === here) goToMoment(1);
+  if (reply.notice || scene !== here) return;
+  goToMoment(1);
+  bringIntoSight();
 }
 
 export function showAngle() {

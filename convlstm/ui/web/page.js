@@ -1,20 +1,23 @@
 // The page: what a viewer does goes to the server, what the server knows comes back as snapshots.
 // Nothing happens before `start`, which Gradio's component calls with what it has.
+import { turnBrightness } from "./brighten.js";
 import { addChange, changeParts, removeChange, switchChannel, transplant } from "./changes.js";
 import { buildHelp, wordControls } from "./controls.js";
 import { drawCurve } from "./curve.js";
 import { $, $$, hear, make, root, tell, useRoot } from "./dom.js";
+import { closeDrawer, prepareDrawer, turnDrawer } from "./drawer.js";
 import { openInside, showInside, turnCell, turnChannels, useInside } from "./inside.js";
 import { actionOf, showLetters, switchLetters } from "./keys.js";
 import { foldLesson, lessonOf, makeLessons, showLesson, startStudy, wordLessons } from "./lessons.js";
 import { recall, remember } from "./memory.js";
+import { showModel, useModel } from "./model.js";
 import { showNotice } from "./notices.js";
 import { clearPad, preparePad, sendDrawing, showAngle } from "./pad.js";
 import { arrowOnHeat, readCell } from "./heat.js";
 import { pin, showPins, unpin, usePinned } from "./pins.js";
 import { goToMoment, toggleCloseUp, togglePlaying } from "./player.js";
 import { rankChannels } from "./ranked.js";
-import { keep, reset, throwAway, turn } from "./reset.js";
+import { keep, reset, restart, throwAway, turn, undoReset, undoSettings } from "./reset.js";
 import { act, announceSettings, attach, lookAtSample, listenForSilence, receive, turnSample } from "./runs.js";
 import { firstScene, goTo, here, makeScenes, own, scenes } from "./scenes.js";
 import { ask, useServer } from "./server.js";
@@ -30,7 +33,10 @@ import { turnLanguage, useTexts, wordFor, wordPage } from "./words.js";
 const PATIENCE = 1000; // ms until a server that does not answer is asked again
 
 const ACTIONS = {
-  train: () => act("train"),
+  train: () => {
+    closeDrawer();
+    act("train");
+  },
   pause: () => act("pause"),
   step: () => act("step"),
   stop: () => act("stop"),
@@ -38,6 +44,11 @@ const ACTIONS = {
   turn,
   "throw-away": throwAway,
   keep,
+  restart,
+  "undo-reset": undoReset,
+  "undo-settings": undoSettings,
+  "use-model": useModel,
+  drawer: turnDrawer,
   dismiss: () => showNotice(null),
   previous: () => turnSample(-1),
   next: () => turnSample(1),
@@ -62,6 +73,10 @@ const ACTIONS = {
   pin,
   unpin: (button) => unpin(Number(button.dataset.pin)),
   "use-pinned": (button) => usePinned(Number(button.dataset.pin)),
+  brighten: () => {
+    turnBrightness();
+    drawStage();
+  },
   copy: copyLink,
   "clear-pad": clearPad,
   "send-drawing": sendDrawing,
@@ -76,11 +91,15 @@ const ACTIONS = {
   },
   "to-train": () => $(".transport .primary:not([hidden])").focus(),
   projector: () => showProjector(!root.classList.contains("projector")),
-  "leave-projector": () => showProjector(false),
+  escape: () => {
+    closeDrawer();
+    showProjector(false);
+  },
 };
 
 function showProjector(on) {
   root.classList.toggle("projector", on);
+  document.activeElement?.blur(); // or the space bar would press this button again, and not train
   requestAnimationFrame(drawAll);
 }
 
@@ -98,6 +117,7 @@ function showSnapshot() {
   for (const part of $$("[data-needs=script]")) part.hidden = !snapshot?.hasScript;
   if (!snapshot) return $("svg.curve").replaceChildren();
   drawCurve(snapshot);
+  showModel(snapshot);
   showTiles(snapshot);
   showSpeed(snapshot);
   showPins(snapshot);
@@ -166,10 +186,11 @@ function listen() {
   document.addEventListener("keydown", (event) => {
     const action = actionOf(event);
     if (!action) return;
-    if (action !== "leave-projector") event.preventDefault();
+    if (action !== "escape") event.preventDefault();
     ACTIONS[action]();
   });
   hear("settings", announceSettings);
+  hear("panel", () => here.snapshot && showModel(here.snapshot));
   hear("settled", (scene) => scene === here && showSettings());
   hear("snapshot", (scene) => scene === here && showSnapshot());
   hear("moment", goToMoment);
@@ -217,6 +238,7 @@ export async function start({ element, props, server, upload, trigger, watch }) 
   preparePad();
   showAngle();
   showLetters();
+  prepareDrawer();
   listen();
   listenForSilence();
   watch("value", () => receive(props.value));

@@ -12,8 +12,8 @@ export function fit(width, height, room) {
   return room >= side ? Math.floor((room * devicePixelRatio) / side) / devicePixelRatio : 1 / Math.ceil(side / room);
 }
 
-// `truth` makes it a picture of the error; `lines` draws contours. The window is [left, top, width, height].
-export function paint(canvas, frame, { picture, stage, room, window = null, truth = null, lines = false }) {
+// `truth` makes it a picture of the error; `lines` draws contours; `gain` makes grey brighter. The window is [left, top, width, height].
+export function paint(canvas, frame, { picture, stage, room, window = null, truth = null, lines = false, gain = 1 }) {
   const [left, top, width, height] = window ?? [0, 0, picture.width, picture.height];
   const scale = fit(width, height, room);
   const drawn = stage.colours === "map" ? Math.max(1, Math.round(scale * devicePixelRatio)) : 1; // a map is drawn upon, and so drawn large
@@ -30,7 +30,7 @@ export function paint(canvas, frame, { picture, stage, room, window = null, trut
     for (let x = 0; x < width; x += 1) {
       const from = (y + top) * picture.width + x + left, to = 4 * (y * width + x), hole = frame.missing[from] || truth?.missing[from];
       if (hole) holes.push([x, y]);
-      image.data.set(hole ? ground : truth ? errorColour(frame.grey[from] - truth.grey[from], stage.colours, dark) : table[frame.grey[from]], to);
+      image.data.set(hole ? ground : truth ? errorColour(gain * (frame.grey[from] - truth.grey[from]), stage.colours, dark) : table[Math.min(255, gain * frame.grey[from])], to);
       image.data[to + 3] = 255;
     }
   }

@@ -34,7 +34,7 @@ export function usePinned(number) {
 
 export function showPins(snapshot) {
   if ($("#cp-compare").hidden || !snapshot) return;
-  const { pins } = snapshot, full = pins.count >= MOST;
+  const full = snapshot.pins.count >= MOST, pins = snapshot.teacher ? { count: 0 } : snapshot.pins; // a teacher's are their own
   $("[data-do=pin]").disabled = full;
   setText($(".pin-hint"), text(full ? "pins full" : "pin hint"));
   $("[data-download=comparison]").hidden = pins.count === 0;

@@ -1,5 +1,6 @@
 // The player: truth, prediction and error of one moment, larger; a scrubber over all moments.
 import { describeFrame } from "./describe.js";
+import { gainOf } from "./brighten.js";
 import { $, fillSlider, setText, tell } from "./dom.js";
 import { framesAt } from "./frames.js";
 import { errorNumber, moment, ratio, withUnit } from "./numbers.js";
@@ -9,7 +10,7 @@ import { text } from "./words.js";
 
 const FRAME_TIME = 200; // ms
 let lead = 1; // frames after the last one seen; 0 and less were seen
-let isClose = false;
+let isClose = true;
 let playing = 0, opened = false; // opened: the sequence plays by itself only once
 
 const limit = ({ picture }) => Math.max(1 - picture.context, Math.min(picture.horizon, lead));
@@ -18,11 +19,12 @@ const limit = ({ picture }) => Math.max(1 - picture.context, Math.min(picture.ho
 export function drawPlayer(frames, stage, room) {
   const { picture } = frames, now = limit(frames);
   const { truth, prediction } = framesAt(frames, now), seen = now < 1;
-  const window = isClose && stage.closeUp ? closeUpWindow(truth, picture) : null;
-  const options = { picture, stage, room, window, lines: true };
+  const window = isCloseUp(stage) ? closeUpWindow(truth, picture) : null;
+  const options = { picture, stage, room, window, lines: true, gain: gainOf(stage) };
   paint($(".view.truth canvas"), truth, options);
   paint($(".view.prediction canvas"), prediction, options);
   paint($(".view.error canvas"), prediction, { ...options, truth });
+  drawWhole(truth, options);
   for (const name of ["prediction", "error"]) $(`.view.${name}`).classList.toggle("seen", seen);
 
   const time = picture.times?.[picture.context + now - 1], score = seen ? null : picture.scores[now - 1];
@@ -51,6 +53,18 @@ function wordMoment(lead) {
   return lead > 0 ? text("moment ahead", { n: lead }) : text("moment before", { n: -lead });
 }
 
+export const isCloseUp = ({ closeUp }) => isClose && closeUp;
+
+// Beside a close-up, the whole frame, and where in it one looks.
+function drawWhole(truth, options) {
+  const whole = $(".view.whole"), { window, picture: { width, height } } = options;
+  whole.hidden = !window;
+  if (!window) return;
+  paint($("canvas", whole), truth, { ...options, window: null });
+  const [left, top, wide, high] = window, place = { left: left / width, top: top / height, width: wide / width, height: high / height };
+  for (const [side, share] of Object.entries(place)) $(".window", whole).style[side] = `${100 * share}%`;
+}
+
 function baselinesOf(write, { baselines }) {
   return baselines.map((name) => `${text(`baseline ${name}`)} ${write(name)}`).join(text("comma"));
 }
@@ -64,6 +78,9 @@ export function goToMoment(to) {
   tell("drawn");
 }
 
+// What answers a press is to be seen, on a phone too.
+export const bringIntoSight = () => $(".player").scrollIntoView({ block: "nearest" });
+
 export function toggleCloseUp(button) {
   isClose = !isClose;
   button.setAttribute("aria-pressed", String(isClose));
@@ -71,6 +88,7 @@ export function toggleCloseUp(button) {
 }
 
 export function togglePlaying() {
+  bringIntoSight();
   if (playing) stop();
   else play(() => (limit(here.frames) >= here.frames.picture.horizon ? 1 - here.frames.picture.context : limit(here.frames) + 1));
 }

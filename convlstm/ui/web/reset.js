@@ -2,8 +2,10 @@
 // begins anew when a run is over and is easily pressed unasked. Train, pressed by name, does not ask.
 import { $, setText } from "./dom.js";
 import { duration } from "./numbers.js";
+import { showNotice } from "./notices.js";
 import { act, isTraining } from "./runs.js";
 import { here } from "./scenes.js";
+import { showSettings } from "./settings.js";
 import { text } from "./words.js";
 
 const WORTH_ASKING = 10; // s of computing
@@ -31,6 +33,27 @@ function askBefore(action) {
 export function throwAway() {
   keep();
   return act(asked);
+}
+
+// Train with settings that the run under way cannot take on. Not asked first: there is a way back.
+export async function restart() {
+  const scene = here, reply = await act("reset", scene);
+  if (!reply || reply.notice) return;
+  const begun = await act("train", scene);
+  if (reply.kept && begun && !begun.notice) showNotice({ key: "thrown" }, scene);
+}
+
+// Bring back the training that the last reset threw away, and its settings.
+export async function undoReset() {
+  const scene = here, reply = await act("undo", scene);
+  if (!reply?.settings) return;
+  Object.assign(scene.settings, reply.settings);
+  if (scene === here) showSettings();
+}
+
+export function undoSettings() {
+  showSettings(here.snapshot.settings);
+  showNotice(null);
 }
 
 export function keep() {

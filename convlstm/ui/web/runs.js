@@ -75,17 +75,19 @@ export async function askRun(name, payload, scene = here) {
   return reply;
 }
 
-export async function act(action) {
-  const scene = here;
+export async function act(action, scene = here) {
   if (action === "train") scene.pressed = true;
   const reply = await askRun("act", { action, settings: scene.settings }, scene);
-  if (reply) showNotice(reply.notice ?? null, scene);
+  if (reply) showNotice(reply.notice ?? (reply.kept ? { key: "thrown" } : null), scene);
+  return reply;
 }
+
+export const isUnderWay = (snapshot) => Boolean(snapshot) && !snapshot.shipped && UNDER_WAY.includes(snapshot.state);
 
 // Speed and learning rate of a run under way change at once; anything else asks for a reset.
 export function announceSettings() {
   const { snapshot, notice } = here;
-  if (snapshot && !snapshot.shipped && UNDER_WAY.includes(snapshot.state)) act("change");
+  if (isUnderWay(snapshot)) act("change");
   else if (["refused", "reset"].includes(notice?.key)) showNotice(null);
 }
 

@@ -49,6 +49,7 @@ export function presetOf(settings, presets) {
 }
 
 function showPreset() {
+  tell("panel");
   const key = presetOf(here.settings, here.presets);
   const menu = $("[data-do=preset]");
   menu.value = key;

@@ -1,4 +1,5 @@
 // The stage: what was seen, what followed, what was predicted and where that errs, frame by frame.
+import { gainOf, showBrightness } from "./brighten.js";
 import { fullErrorOf, gradient } from "./colours.js";
 import { describeFrame } from "./describe.js";
 import { $, $$, make, setText, tell } from "./dom.js";
@@ -6,7 +7,7 @@ import { framesAt, unpackPicture } from "./frames.js";
 import { drawLeadTimes } from "./lead.js";
 import { moment, withUnit } from "./numbers.js";
 import { paint } from "./paint.js";
-import { drawPlayer, playOnce } from "./player.js";
+import { drawPlayer, isCloseUp, playOnce } from "./player.js";
 import { here } from "./scenes.js";
 import { text } from "./words.js";
 
@@ -40,6 +41,7 @@ export function drawStage() {
   setText($(".stage-title"), text("stage title", { n: picture.context, m: picture.horizon }));
   setText($(".sample-name"), sampleName(picture));
   $("[data-do=leave-speed]").hidden = picture.speed === null;
+  showBrightness(stage);
   drawRows(frames, stage);
   drawKeys(stage);
   drawMoment();
@@ -54,6 +56,7 @@ function sampleName({ sample, samples, speed }) {
 export function drawMoment() {
   const { frames, snapshot } = here;
   if (!frames || !snapshot) return;
+  $(".stage").classList.toggle("close", isCloseUp(snapshot.stage)); // its frames have less room each
   const lead = drawPlayer(frames, snapshot.stage, roomFor("view"));
   for (const figure of $$(".row-frames figure")) figure.classList.toggle("now", Number(figure.dataset.lead) === lead);
   drawLeadTimes({ stage: snapshot.stage, picture: frames.picture }, lead);
@@ -73,7 +76,7 @@ function drawRows(frames, stage) {
     leads.forEach((lead, i) => {
       const shown = framesAt(frames, lead), { truth, prediction } = shown, canvas = $("canvas", list.children[i]);
       const frame = name === "prediction" || name === "error" ? prediction : truth;
-      paint(canvas, frame, { picture, stage, room, truth: name === "error" ? truth : null });
+      paint(canvas, frame, { picture, stage, room, gain: gainOf(stage), truth: name === "error" ? truth : null });
       canvas.setAttribute("aria-label", describeFrame(name, lead, shown, picture, stage));
       // Moments stand under what was seen and under the truth: once for each column.
       if (name === "input" || name === "truth") setText($("figcaption", list.children[i]), picture.times?.[picture.context + lead - 1] ?? moment(lead));
