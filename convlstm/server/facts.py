@@ -4,7 +4,14 @@ import math
 from collections.abc import Mapping
 
 from convlstm.checks import check_names
-from convlstm.server.lessons import Fact, Lesson, followed_speeds, lesson_of
+from convlstm.server.lessons import (
+    FOLLOWED,
+    Fact,
+    Lesson,
+    followed_speeds,
+    is_forgetting,
+    lesson_of,
+)
 from convlstm.server.study import Study
 from convlstm.settings import differences, settings_of
 from convlstm.training.trainer import Trainer
@@ -79,7 +86,8 @@ class Facts:
 
     def experimented(self, experiment: object, before: list[float], after: list[float]) -> None:
         """Note what a change inside the network did to its error, by lead time."""
-        self._add({"kind": "inside", "experiment": experiment, "before": before, "after": after})
+        means = {"before": sum(before) / len(before), "after": sum(after) / len(after)}
+        self._add({"kind": "inside", "forgets": is_forgetting(experiment), **means})
 
     def told(self) -> dict[str, object]:
         """Return what viewers are told."""
@@ -154,7 +162,12 @@ class Facts:
 def _answered(told: Mapping[str, object]) -> Fact | None:
     if told["kind"] != "speed":
         return None
-    return {"kind": "speeds", "followed": followed_speeds(told["result"])}
+    result = told["result"]
+    return {
+        "kind": "speeds",
+        "followed": followed_speeds(result, FOLLOWED),
+        "beaten": followed_speeds(result),
+    }
 
 
 def _slot(fact: Fact) -> str:

@@ -384,6 +384,137 @@ ENGLISH: dict[str, str] = {
     "draw go": "Set it moving",
     "draw clear": "Clear",
     "direction": "Direction",
+    # Lessons
+    "lessons": "Lessons",
+    "leave lesson": "Leave the lesson",
+    "fold lesson": "fold this lesson up, or unfold it",
+    "lesson title": "{n}. {title}",
+    "lesson guess": "Guess",
+    "lesson do": "Do",
+    "lesson found": "Found",
+    "lesson answers": "What did you see?",
+    "lesson keep guess": "That is my guess",
+    "lesson keep answers": "That is what I saw",
+    "lesson guessed": "Your guess: {words}.",
+    "lesson next": "Next lesson",
+    "lesson last": "That was the last lesson",
+    "lesson choice yes": "yes",
+    "lesson choice no": "no",
+    "lesson choice mse": "trained with MSE",
+    "lesson choice ssim": "trained with SSIM",
+    "lesson choice same": "at the same place and time as before",
+    "lesson choice late": "too late, or at a wrong place",
+    "lesson choice never": "nowhere",
+    "lesson choice 1": "1 px",
+    "lesson choice 2": "2 px",
+    "lesson choice 3": "3 px",
+    "lesson choice 4": "4 px",
+    "lesson choice 6": "6 px",
+    "place": "{x} across, {y} down",
+    "place across": "across",
+    "place down": "down",
+    "none": "none",
+    "lesson testing": "Testing",
+    "lesson speed head": "Speed",
+    "lesson errors head": "error / better baseline's",
+    "lesson speed": "{speed} px/frame",
+    "lesson errors": "{error} / {baseline}",
+    "locked by link": "Locked by whoever made this link.",
+    "locked by lesson": "Locked: lesson {n} compares trainings that differ in nothing but {names}.",
+    "locked all": "Locked: lesson {n} looks at one network as it is.",
+    "notice no such lesson": "This link names a lesson that there is not: the lessons are 1 to 6.",
+    "notice answer first": "Answer every question first; any guess will do.",
+    "notice no lesson": "This training belongs to no lesson, so there is nothing to answer.",
+    "notice file in lesson": "A lesson has a network of its own. Leave the lesson to open a "
+    "checkpoint.",
+    "name lesson": "The lesson",
+    "lesson kernel": "Kernel against speed",
+    "lesson kernel why": "A ConvLSTM looks at each pixel's neighbourhood only: a kernel of 3 px "
+    "lets information travel 1 px a frame in each layer. The square moves up to 4 px a frame.",
+    "lesson kernel ask learns": "Will this network learn to predict the square, if it trains long "
+    "enough?",
+    "lesson kernel ask reach": "How far must information travel a frame, at least, for a skill "
+    "over 70 %?",
+    "lesson kernel do": "Press Train and wait for the end. Then let information travel further: "
+    "choose a larger kernel or more layers (the line under them says how far it goes) and train "
+    "again.",
+    "lesson kernel step fails": "A training whose reach is too short came to its end",
+    "lesson kernel step works": "A training with a reach of 4 px or more has a skill over 70 %",
+    "lesson kernel found": "In each frame information moves (k−1)/2 px in every layer, and a "
+    "square that is faster is out of sight. Longer training cannot replace reach.",
+    "lesson kernel fact trained": "Kernel {kernel}, layers {layers}: {reach} px",
+    "lesson kernel measured trained": "skill {skill}",
+    "lesson black": "The clever black frame",
+    "lesson black why": "SSIM says how alike two pictures look: 1 is perfect. Imagine a predictor "
+    "that has learnt nothing and answers every question with a black frame. The square is 5 px "
+    "wide and the frame 64.",
+    "lesson black ask ssim": "What SSIM does it get, from 0 to 1?",
+    "lesson black do": "Look at “black frame” in the tile of SSIM. Then push it under 0.7: change "
+    "the canvas and the square's size, and press Reset, which measures anew. Nothing has to be "
+    "trained.",
+    "lesson black step bright": "The black frame's SSIM is under 0.7",
+    "lesson black found": "Where most of a picture is black, black is nearly right, and the score "
+    "is high for nothing. A score means nothing without its baseline.",
+    "lesson black fact black": "SSIM of the black frame",
+    "lesson black measured black": "{ssim}",
+    "lesson blur": "Blur",
+    "lesson blur why": "This network is trained already, and predicts ten frames of two digits. "
+    "It cannot know everything, and what training makes small (the loss) decides what it does "
+    "where it is unsure: MSE punishes large errors, SSIM asks for alike pictures.",
+    "lesson blur ask sharper": "Whose pictures are sharper?",
+    "lesson blur ask lower": "Which has the lower error (MSE)?",
+    "lesson blur do": "Press Train: the network goes on learning for a short while with MSE. Then "
+    "choose SSIM under Training, more, Loss, and train again, from the same beginning. Look at "
+    "the last frames of both.",
+    "lesson blur step tuned mse": "Trained on with MSE",
+    "lesson blur step tuned ssim": "Trained on with SSIM",
+    "lesson blur step told": "Said which is sharper, and which has the lower error",
+    "lesson blur found": "Where it is unsure, MSE makes it paint the average of all that may "
+    "come, which is a blur. That errs least, and looks least like a digit.",
+    "lesson blur fact trained": "{loss}: error {error}",
+    "lesson blur measured trained": "{sharpness} as sharp as the truth",
+    "lesson memory": "Behind the wall",
+    "lesson memory why": "The square moves to the right at 1 px a frame, and passes behind a bar. "
+    "While it is hidden, no frame shows it: the network must remember it in its memory c, and the "
+    "forget gate says how much of c is kept.",
+    "lesson memory ask out": "Once it is trained: where does the predicted square come out of the "
+    "bar with the forget gate switched off?",
+    "lesson memory do": "Press Train and wait for the end. Then press “Look inside”, and switch "
+    "the forget gate off there, in all channels and at all times. Compare the predictions.",
+    "lesson memory step trained": "A training came to its end",
+    "lesson memory step off": "Without the forget gate the error is 3 times higher",
+    "lesson memory found": "With the forget gate off the square is gone as soon as it is hidden. "
+    "What is hidden survives only in c.",
+    "lesson memory fact trained": "Trained",
+    "lesson memory measured trained": "skill {skill}",
+    "lesson memory fact inside": "Error before / with the change",
+    "lesson memory measured inside": "{before} / {after}",
+    "lesson speeds": "Train slow, test fast",
+    "lesson speeds why": "This network is trained already, on squares that move 1 or 2 px a "
+    "frame. A person who has watched them could follow a slower or a faster square just as well.",
+    "lesson speeds ask speeds": "Which speeds, in px a frame, can the network follow?",
+    "lesson speeds do": "Test it at every speed. It follows a speed where its error is less than "
+    "half of the better baseline's: mark those.",
+    "lesson speeds button": "Test all speeds",
+    "lesson speeds step tested": "Tested at every speed",
+    "lesson speeds step marked": "Marked the speeds that it follows",
+    "lesson speeds found": "It follows the speeds that it has seen, and no other; it cannot even "
+    "stand still. It learnt these speeds, not motion.",
+    "lesson walls": "The wall that teleports",
+    "lesson walls why": "With the walls on wrap, a square that reaches the right or the lower "
+    "side comes in again on the other one, as if teleported. What you see here is the last frame "
+    "before the prediction.",
+    "lesson walls ask place": "Where will the square be right after it has reached the wall? "
+    "Click on the large frame, or give the place in px.",
+    "lesson walls do": "Press Train and watch the wall while you look ahead ten frames. Then let "
+    "the square bounce: choose bounce under Walls, and train again.",
+    "lesson walls step trained wrap": "Trained with walls that wrap",
+    "lesson walls step trained bounce": "Trained with walls that bounce",
+    "lesson walls step better": "At the wall, the error is 3 times lower with bounce",
+    "lesson walls found": "The place where it comes in again is a whole canvas away, and a reach "
+    "of 2 px a frame sees nothing of it. A square that bounces stays where the network looks.",
+    "lesson walls fact trained": "Error at the wall, {walls}",
+    "lesson walls measured trained": "{wall}",
     # Save and share
     "save and share": "Save and share",
     "get pictures": "Pictures (zip)",

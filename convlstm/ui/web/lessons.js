@@ -6,7 +6,7 @@ import { percent, ratio, small } from "./numbers.js";
 import { closePlaces, markedPlace, openPlaces } from "./places.js";
 import { askRun } from "./runs.js";
 import { addLesson, here, scenes } from "./scenes.js";
-import { language, text } from "./words.js";
+import { isWorded, language, text } from "./words.js";
 
 const NARROW = "(max-width: 860px)";
 const SPEEDS = [0, 1, 2, 3, 4, 5, 6, 7];
@@ -158,7 +158,7 @@ function showSteps({ key, steps }, { guess, done }) {
 
 // What was measured, in a line each.
 function showFacts({ key, answers }, { facts, guess }, study) {
-  const lines = !guess ? [] : facts.filter(({ kind }) => kind !== "speeds").map((fact) => factLine(key, fact));
+  const lines = !guess ? [] : facts.filter(({ kind }) => isWorded(`lesson ${key} fact ${kind}`)).map((fact) => factLine(key, fact));
   if (guess && answers.length && study?.kind === "speed") lines.push(...speedLines(study));
   const list = $(".lesson-facts"), version = JSON.stringify(lines);
   if (list.dataset.version === version) return;
@@ -167,14 +167,15 @@ function showFacts({ key, answers }, { facts, guess }, study) {
 }
 
 function factLine(key, fact) {
-  const { settings = {}, reach, skill, ssim, error, wall, sharpness } = fact;
+  const { kind, settings = {}, reach, skill, ssim, error, wall, sharpness, before, after } = fact;
   const places = { reach, loss: settings.loss?.toUpperCase(), walls: settings.walls && text(`choice ${settings.walls}`), kernel: settings.kernel_size, layers: settings.num_layers };
   places.skill = percent(skill);
   places.ssim = ratio(ssim);
   places.error = Number.isFinite(error) ? error.toFixed(1) : "–";
   places.wall = small(wall);
   places.sharpness = percent(sharpness);
-  return [text(`lesson ${key} fact`, places), text(`lesson ${key} measured`, places)];
+  [places.before, places.after] = [small(before), small(after)];
+  return [text(`lesson ${key} fact ${kind}`, places), text(`lesson ${key} measured ${kind}`, places)];
 }
 
 function speedLines({ state, done, result }) {
