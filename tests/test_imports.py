@@ -28,7 +28,13 @@ COMMON = {"checks", "settings", "devices", "pieces"}
 SCENES = {"squares", "digits", "storm"}
 # Who may name a scene: the catalogue, old formats (by name alone), a script, of squares alone, and
 # links, whose short names of settings are some scenes' names.
-NAMING = {"scenes/catalogue.py", "files/versions.py", "files/script.py", "server/links.py"}
+NAMING = {
+    "scenes/catalogue.py",
+    "files/versions.py",
+    "files/script.py",
+    "server/lessons.py",
+    "server/links.py",
+}
 
 
 def run(code: str) -> str:

@@ -9,13 +9,11 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from convlstm.checks import SettingError, check_choice, check_integer, check_number
-from convlstm.scenes.digits import PRESETS as DIGITS
-from convlstm.scenes.squares import PRESETS
 from convlstm.settings import configure, settings_of
 from convlstm.training.at_wall import wall_error
 from convlstm.training.config import TrainConfig
 from convlstm.training.metrics import mean_of
-from convlstm.training.presets import default_config
+from convlstm.training.presets import default_config, preset
 from convlstm.training.sharpness import sharpness
 from convlstm.training.trainer import Trainer
 from convlstm.training.validation import baseline_tables
@@ -232,7 +230,7 @@ def followed_speeds(result: Mapping[str, object], share: float = 1.0) -> list[in
 _LOSSES = ("mse", "ssim")
 # The shipped network's own, and a short training at a rate that spoils nothing.
 _TUNING: dict[str, object] = {
-    **DIGITS["two-digits"],
+    **settings_of(preset("two-digits")),
     "epochs": 40,
     "optimizer": "adamw",
     "learning_rate": 5e-4,
@@ -281,7 +279,7 @@ LESSONS: dict[str, Lesson] = {
         Lesson(
             "memory",
             "squares",
-            PRESETS["behind-the-bar"],
+            settings_of(preset("behind-the-bar")),
             (),
             (Question("out", "choice", ("same", "late", "never")),),
             (Step("trained", lambda facts, answers: bool(_trained(facts))), Step("off", _forgets)),
