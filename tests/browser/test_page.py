@@ -24,7 +24,6 @@ from tests.browser.steps import (
     panel,
     points,
     press,
-    reset,
     rest,
     row,
     run_of,
@@ -329,7 +328,7 @@ def test_a_diverged_run_keeps_its_weights_and_says_what_to_try(open_page):
 
 
 @in_every_scene
-def test_a_changed_shape_asks_for_a_reset(open_page, scene):
+def test_a_changed_shape_is_undone_or_trained_with_and_that_is_undone(open_page, scene):
     page = open_page(long(scene))
     press(page, "train")
     wait_for_epoch(page, 5)
@@ -337,11 +336,17 @@ def test_a_changed_shape_asks_for_a_reset(open_page, scene):
     expect(page.locator(".notice")).to_contain_text("Changed: Layers")
     wait_for_state(page, "training")
     shoot(page, f"{scene}-asks-for-reset")
-    reset(page)
+    press(page, "undo-settings")
     expect(page.locator(".notice")).to_be_hidden()
-    press(page, "step")
-    wait_for_epoch(page, 1)
+    expect(page.locator("[data-name=num_layers] input[value='1']")).to_be_checked()
+    page.click("[data-name=num_layers] label:has-text('2')")
+    press(page, "restart")
+    expect(page.locator(".notice")).to_contain_text("can be brought back")
+    wait_for_state(page, "training")
+    press(page, "undo-reset")
     wait_for_state(page, "paused")
+    assert epoch(page) >= 5
+    expect(page.locator("[data-name=num_layers] input[value='1']")).to_be_checked()
 
 
 def test_a_reset_asks_once_it_would_throw_ten_seconds_away(open_page, client):
