@@ -302,6 +302,7 @@ LESSONS: dict[str, Lesson] = {
             ("walls",),
             (Question("place", "place", high=31),),
             (_has_walls("wrap"), _has_walls("bounce"), Step("better", _bounces_better)),
+            sample=7,  # which comes to the wall six frames after the newest seen
             at_end=lambda trainer: {"wall": wall_error(trainer)},
         ),
     )

@@ -389,8 +389,9 @@ CHINESE: dict[str, str] = {
     "。方块每帧最多移动 4 像素。",
     "lesson kernel ask learns": "只要训练够久，这个网络能学会预测方块吗？",
     "lesson kernel ask reach": "要让技巧评分超过 70 %，信息每帧至少要传多远？",
-    "lesson kernel do": "按“训练”并等到结束。然后让信息传得更远：选更大的卷积核或更多层（下面一"
-    "行会显示传多远），再训练一次。",
+    "lesson kernel do": "按“训练”并等到结束。然后让信息传得更远：选卷积核 5 或 7，"
+    "并加第二层（下面一行会显示传多远），再训练一次。四层卷积核 3 能传得一样远，"
+    "但在这里学得太慢。",
     "lesson kernel step fails": "一次信息传得不够远的训练已结束",
     "lesson kernel step works": "一次每帧至少传 4 像素的训练，技巧评分超过 70 %",
     "lesson kernel found": "每帧信息在每层传 (k−1)/2 像素，更快的方块就看不到了。训练再久也代替"

@@ -436,8 +436,8 @@ ENGLISH: dict[str, str] = {
     "lesson kernel ask reach": "How far must information travel a frame, at least, for a skill "
     "over 70 %?",
     "lesson kernel do": "Press Train and wait for the end. Then let information travel further: "
-    "choose a larger kernel or more layers (the line under them says how far it goes) and train "
-    "again.",
+    "choose kernel 5 or 7 and a second layer (the line under them says how far it goes) and train "
+    "again. Four layers of kernel 3 reach as far, but learn too slowly for this.",
     "lesson kernel step fails": "A training whose reach is too short came to its end",
     "lesson kernel step works": "A training with a reach of 4 px or more has a skill over 70 %",
     "lesson kernel found": "In each frame information moves (k−1)/2 px in every layer, and a "

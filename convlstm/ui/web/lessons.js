@@ -102,7 +102,7 @@ function controlsOf({ key }, { name, kind, choices, low, high }, part) {
     const type = kind === "choice" ? "radio" : "checkbox", values = kind === "choice" ? choices : SPEEDS.map(String);
     const inputs = values.map((value) => make("input", { type, name: id, value }));
     const labels = inputs.map((input) => make("label", {}, input, make("span", {}, kind === "choice" ? wordChoice(key, input.value) : input.value)));
-    const node = make("fieldset", {}, legend, make("span", { class: kind === "choice" ? "options wide" : "options speeds" }, ...labels));
+    const node = make("fieldset", {}, legend, make("span", { class: kind === "choice" ? "options wide" : "options marks" }, ...labels));
     const chosen = () => inputs.filter(({ checked }) => checked).map(({ value }) => value);
     return [node, kind === "choice" ? () => chosen()[0] ?? null : () => chosen().map(Number)];
   }

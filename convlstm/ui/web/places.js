@@ -7,17 +7,19 @@ let open = false, place = null, heard = false;
 
 export const markedPlace = () => place;
 
+// Where the whole frame is: beside a close-up, or in the place of the truth.
+const frame = () => ($(".view.whole").hidden ? $(".view.truth") : $(".view.whole"));
+
 export function openPlaces() {
+  for (const view of $$(".view")) view.classList.toggle("place-frame", view === frame());
   if (open) return;
   open = true;
-  place = null;
   $(".stage").classList.add("guessing");
   tell("moment", 0);
   if (heard) return;
   heard = true;
-  const frame = $(".view.truth");
-  frame.addEventListener("click", ({ clientX, clientY }) => {
-    const canvas = $("canvas", frame), box = canvas.getBoundingClientRect(), { picture } = here.frames ?? {};
+  $(".player").addEventListener("click", ({ clientX, clientY }) => {
+    const box = $("canvas", frame()).getBoundingClientRect(), { picture } = here.frames ?? {};
     if (!open || !picture) return;
     const [x, y] = [(clientX - box.left) / box.width, (clientY - box.top) / box.height];
     if (Math.min(x, y) < 0 || Math.max(x, y) >= 1) return;
@@ -36,15 +38,16 @@ export function closePlaces() {
   open = false;
   mark(null);
   $(".stage").classList.remove("guessing");
+  for (const view of $$(".view")) view.classList.remove("place-frame");
 }
 
 function mark(at) {
   place = at;
   $(".place-mark")?.remove();
-  const canvas = $(".view.truth canvas"), { picture } = here.frames ?? {};
+  const canvas = $("canvas", frame()), { picture } = here.frames ?? {};
   if (!at || !picture) return;
-  const dot = make("span", { class: "place-mark", "aria-hidden": "true" });
-  dot.style.left = `${canvas.offsetLeft + ((at[0] + 0.5) * canvas.offsetWidth) / picture.width}px`;
-  dot.style.top = `${canvas.offsetTop + ((at[1] + 0.5) * canvas.offsetHeight) / picture.height}px`;
-  $(".view.truth").append(dot);
+  const dot = make("span", { class: "place-mark", "aria-hidden": "true" }), [box, around] = [canvas, frame()].map((node) => node.getBoundingClientRect());
+  dot.style.left = `${box.left - around.left + ((at[0] + 0.5) * box.width) / picture.width}px`;
+  dot.style.top = `${box.top - around.top + ((at[1] + 0.5) * box.height) / picture.height}px`;
+  frame().append(dot);
 }
