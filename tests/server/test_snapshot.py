@@ -21,7 +21,7 @@ from tests.server.helpers import SCENES, TINY, is_finished, seen_until
 FIELDS = set(
     "run scene state reason place shipped step steps epoch epochs horizon horizonEnd stepMs "
     "left seconds device precision parameters sequences hasScript stage curve scores "
-    "picture resumed settings study pins model".split()
+    "picture resumed settings study lesson pins model".split()
 )
 STAGE = set("error baselines colours low high unit closeUp drawable hasSpeeds hides".split())
 PICTURE = set(
