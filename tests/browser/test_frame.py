@@ -94,7 +94,7 @@ def test_the_height_settles_at_that_of_the_content(framed, width, height):
     page, frame = framed(small("squares"), height, viewport={"width": width, "height": 800})
     page.wait_for_function(SETTLED, arg=15)
     settled = page.evaluate("heights.at(-1)")
-    lowest = frame.evaluate("""() => Math.max(...['.panel', '.work'].map(
+    lowest = frame.evaluate("""() => Math.max(...['.panel', '.work', '.transport'].map(
         (name) => document.querySelector(name).getBoundingClientRect().bottom))""")
     assert abs(settled - lowest) <= 2
     assert 500 < settled < 3500
