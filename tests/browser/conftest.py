@@ -27,7 +27,12 @@ START_SECONDS = 120  # a cold import of torch and gradio on a busy machine
 PATIENCE = 120_000  # ms that a page may take for anything on a busy machine
 SCENES = tuple(CATALOGUE)
 SHOWN = "[data-state] .stage:not(.empty) .row-frames.prediction canvas"
-_LEFT = ("AbortError", "Unexpected error Connection errored out")
+_LEFT = (
+    "AbortError",
+    "Unexpected error Connection errored out",
+    "Failed to load resource: net::ERR_INCOMPLETE_CHUNKED_ENCODING",
+    "TypeError: network error",
+)
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -43,7 +43,7 @@ def test_it_opens_with_dates_and_hectopascals(show):
     expect(page.locator(".bar-high")).to_have_text(f"{look.high:g} hPa")
     expect(page.locator(".curve-subtitle")).to_have_text("RMSE in hPa, linear scale")
     expect(page.locator("[data-tile=error] dt").nth(1)).to_have_text("climatology")
-    assert "black" not in page.inner_text(".cp").lower()
+    assert "black" not in page.inner_text(".work").lower()
 
 
 def test_points_without_a_measurement_are_holes_in_the_sprites_and_on_the_map(show, client):

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
+from convlstm.ui.page import STYLES
 from convlstm.ui.texts import TEXTS
 from tests.browser.conftest import CHROMIUM_FLAGS, find_chromium
 
@@ -221,7 +222,7 @@ def begin(blank: Page) -> Callable[..., Page]:
 
 
 def start_page(page: Page, replies: dict[str, object], *, in_class: bool = False) -> None:
-    styles = ("page.css", "speed.css", "pins.css", *(["class.css"] if in_class else []))
+    styles = [f"{name}.css" for name in (*STYLES, *(["class"] if in_class else []))]
     given = {
         "markup": (WEB / "page.html").read_text("utf-8"),
         "style": "".join((WEB / name).read_text("utf-8") for name in styles),
