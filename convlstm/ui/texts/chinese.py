@@ -611,7 +611,7 @@ CHINESE: dict[str, str] = {
     "part g": "新内容",
     "part o": "输出门",
     "part c": "记忆",
-    "part h": "输出",
+    "part h": "状态",
     "map label": "{part} 的图，通道 {channel}；用方向键选像素",
     "bar memory": "c 的颜色取自 tanh c，也就是输出门放出的值。",
     "pixel hint": "点击图中的一个像素，这里会写出它的值是怎样算出的。",
@@ -663,7 +663,7 @@ CHINESE: dict[str, str] = {
     "transplant errors": "与自己的下一帧相比误差为 {own}，与另一段的下一帧相比为 {other}；完全没"
     "有记忆时为 {nothing}。",
     "rank title": "哪些通道重要？",
-    "rank hint": "依次让每个通道静默（记忆和输出都为 0），再求没有它时的验证误差。有些通道几乎不"
+    "rank hint": "依次让每个通道静默（记忆和状态都为 0），再求没有它时的验证误差。有些通道几乎不"
     "被需要。",
     "rank go": "逐个静默",
     "rank stop": "停止",

@@ -673,7 +673,7 @@ ENGLISH: dict[str, str] = {
     "part g": "new content",
     "part o": "output gate",
     "part c": "memory",
-    "part h": "output",
+    "part h": "state",
     "map label": "map of {part}, channel {channel}; arrow keys choose a pixel",
     "bar memory": "The colour of c follows tanh c, which is what the output gate lets out.",
     "pixel hint": "Click a pixel of a map: here stands how its value comes about.",
@@ -728,7 +728,7 @@ ENGLISH: dict[str, str] = {
     "transplant errors": "Its error against its own next frame is {own}, against the other's "
     "{other}; with no memory at all {nothing}.",
     "rank title": "Which channels matter?",
-    "rank hint": "Each channel is silenced in turn, its memory and its output, and the validation "
+    "rank hint": "Each channel is silenced in turn, its memory and its state, and the validation "
     "error is taken without it. Some are hardly missed.",
     "rank go": "Silence each channel",
     "rank stop": "Stop",
