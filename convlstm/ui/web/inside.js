@@ -98,7 +98,7 @@ function shownChannels() {
 export async function showInside() {
   if (!open || !answer || scene !== here || !here.frames) return;
   const { cells, channels } = answer, total = cells[answer.cell].channels;
-  if (channels.length < Math.min(channelsAtOnce(), total - first)) refreshSoon(); // before the first answer nobody knew how many there are
+  stale ||= channels.length < Math.min(channelsAtOnce(), total - first); // before the first answer nobody knew how many there are
   const now = moment(answer.moment);
   setText($(".inside-when"), text(answer.moment > 0 ? "inside predicted" : "inside seen", { moment: now }));
   setText($(".inside-range"), text(channels.length > 1 ? "channels shown" : "channel shown", { from: channels[0] + 1, to: channels.at(-1) + 1, of: total }));
