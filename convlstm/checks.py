@@ -17,7 +17,6 @@ RULES = {
     "flag": "must be true or false",
     "odd": "must be odd: 1, 3, 5 or 7",
     "drawing": "must be {count} whole numbers from 0 to 255, not all of them black",
-    "channels": "must be a list of 1 to {high} channels",
     "experiment": "must be a list of at most {high} changes",
     "multiple": "must be a multiple of {divisor}",
     "power of two": "must be 1, 2, 4 or 8",

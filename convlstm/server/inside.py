@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from convlstm.checks import SettingError, check_integer, check_names
+from convlstm.checks import check_integer, check_names
 from convlstm.files.pictures import sprite_sheet
 from convlstm.layer.tracing import PARTS, CellTrace, Intervention, Part
 from convlstm.networks.inside import Inside, look_inside, time_of
@@ -27,7 +27,7 @@ _MOST_BYTES = 2**28  # of all looks that are kept
 _KEPT_SECONDS = 30.0  # after it was last asked for
 _PAUSE = 12  # times what a look takes, before a run that trains is looked into again
 _SIGNED = ("g", "h")  # from -1 to 1
-_ASKED = ("cell", "channels", "moment", "pixel", "experiment")
+_ASKED = ("cell", "channel", "channels", "moment", "pixel", "experiment")
 _PIXEL = ("channel", "row", "column")
 
 
@@ -52,9 +52,10 @@ class Insides:
 
         Args:
             run: whose network.
-            asked: `{"cell", "channels", "moment", "pixel", "experiment"}`; moments are counted as
-                on the page, a pixel is `{"channel", "row", "column"}`, an experiment a list as in
-                `experiment`.
+            asked: `{"cell", "channel", "channels", "moment", "pixel", "experiment"}`: maps are
+                drawn of that channel and those after it, as many as there are, up to "channels" in
+                [1, 16]; moments are counted as on the page, a pixel is
+                `{"channel", "row", "column"}`, an experiment a list as in `experiment`.
 
         Returns:
             The cells; maps of the channels as one picture, part after part (i, f, g, o, c, h);
@@ -68,10 +69,9 @@ class Insides:
         readers, cells = network.readers(), network.cells()
         cell = check_integer("cell", asked.get("cell", 0), 0, len(cells) - 1)
         last = cells[cell].hidden_channels - 1
-        channels = asked.get("channels", [0])
-        if not isinstance(channels, list) or not 0 < len(channels) <= MOST_CHANNELS:
-            raise SettingError("channels", channels, "channels", high=MOST_CHANNELS)
-        channels = [check_integer("channel", each, 0, last) for each in channels]
+        channel = check_integer("channel", asked.get("channel", 0), 0, last)
+        most = check_integer("channels", asked.get("channels", 1), 1, MOST_CHANNELS)
+        channels = list(range(channel, min(channel + most, last + 1)))
         first, horizon = 1 - view.context_frames, view.horizon
         moment = check_integer("moment", asked.get("moment", 0), first, horizon)
 

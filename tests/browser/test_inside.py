@@ -55,7 +55,11 @@ def test_another_scene_is_another_network(open_page):
     look_inside(page)
     page.click(MAP.format("c 0"), position={"x": 60, "y": 60})
     expect(page.locator(".inside-pixel table")).to_be_visible()
-    page.click("[data-scene=digits]")
+    page.eval_on_selector("[data-scene=digits]", "scene => scene.click()")
+    left = page.evaluate(
+        "document.querySelectorAll('.inside-map, .inside-pixel table, .compared-frames *').length"
+    )
+    assert left == 0  # at once, not only when the other network's first frames come
     expect(page.locator(".inside-cells button")).to_have_count(3)
     expect(page.locator(".inside-pixel table")).to_have_count(0)
     page.click(MAP.format("c 0"), position={"x": 5, "y": 5})

@@ -45,13 +45,13 @@ def frames_of(answer: dict) -> np.ndarray:
 @pytest.mark.parametrize("scene", SCENES)
 def test_maps_are_what_the_network_has_at_that_moment(service, scene):
     run = opened(service, scene)
-    answer = ask(service, run, channels=[2, 0], moment=1)
+    answer = ask(service, run, channel=1, channels=2, moment=1)
     context = run.view.clip(0).split(run.view.context_frames)[0]
     inside = look_inside(run.trainer.judged, context, run.view.horizon)
     parts = inside.cells[0].at(inside.time(0, 1))
     maps = frames_of(answer)
     for n, part in enumerate(PARTS):
-        values = parts[part][0, [2, 0]]
+        values = parts[part][0, 1:3]
         if part == "c":
             values = values.tanh()
         low, high = (-1, 1) if part in "gch" else (0, 1)
@@ -60,9 +60,15 @@ def test_maps_are_what_the_network_has_at_that_moment(service, scene):
     assert answer["largest"] == pytest.approx(parts["c"].abs().max().item())
 
 
+def test_maps_are_drawn_of_no_more_channels_than_there_are(service):
+    run = opened(service)
+    assert ask(service, run, channels=MOST_CHANNELS)["channels"] == [0, 1, 2]
+    assert ask(service, run, channel=2, channels=4)["channels"] == [2]
+
+
 def test_the_cells_of_a_network_are_named(service):
     run = opened(service, num_layers=2)
-    answer = ask(service, run, cell=1, channels=[1])
+    answer = ask(service, run, cell=1, channel=1)
     roles = [(cell["role"], cell["number"], cell["channels"]) for cell in answer["cells"]]
     assert roles == [("layer", 0, 3), ("layer", 1, 3)]
     assert [answer[name] for name in ("side", "reach", "hop", "travels")] == [1, 2, 1, 2]
@@ -134,10 +140,10 @@ def test_looking_changes_nothing_in_a_training(service):
     ("asked", "name"),
     [
         ({"cell": 1}, "cell"),
-        ({"channels": []}, "channels"),
-        ({"channels": [0] * (MOST_CHANNELS + 1)}, "channels"),
-        ({"channels": [3]}, "channel"),
-        ({"channels": "0"}, "channels"),
+        ({"channels": 0}, "channels"),
+        ({"channels": MOST_CHANNELS + 1}, "channels"),
+        ({"channel": 3}, "channel"),
+        ({"channel": [0]}, "channel"),
         ({"moment": -99}, "moment"),
         ({"moment": 11.5}, "moment"),
         ({"pixel": {"channel": 0, "row": 16, "column": 0}}, "row"),

@@ -134,11 +134,13 @@ export function transplant() {
   tell("changes");
 }
 
-export async function showCompared({ experiment: compared }) {
+// Unpack the predictions without and with the changes, if there are any.
+export const unpackCompared = ({ experiment }, { width, height }) => (experiment ? unpackSprites(experiment.sprites, width, height) : null);
+
+export function showCompared({ experiment: compared }, frames) {
   $(".inside-compared").hidden = !compared;
   if (!compared) return;
   const { picture } = here.frames, { stage } = here.snapshot;
-  const frames = await unpackSprites(compared.sprites, picture.width, picture.height);
   const lead = Math.max(1, momentShown()), room = ROOM;
   const shown = { truth: framesAt(here.frames, lead).truth, without: frames[lead - 1], with: frames[picture.horizon + lead - 1] };
   const list = $(".compared-frames");

@@ -1,9 +1,9 @@
 // Inside the cell: maps of a moment, asked for while the card is open and never otherwise.
-import { experiment, forgetChanges, showChanges, showCompared, showSwitches } from "./changes.js";
+import { experiment, forgetChanges, showChanges, showCompared, showSwitches, unpackCompared } from "./changes.js";
 import { $, fillSlider, hear, make, setText } from "./dom.js";
 import { framesAt } from "./frames.js";
 import { showField } from "./field.js";
-import { channelsAtOnce, clearMaps, drawMaps } from "./maps.js";
+import { channelsAtOnce, clearMaps, drawMaps, unpackMaps } from "./maps.js";
 import { showNotice } from "./notices.js";
 import { moment } from "./numbers.js";
 import { showPixel } from "./pixel.js";
@@ -52,12 +52,15 @@ export function openInside() {
 }
 
 // Another scene: another network.
-export function leaveCell() {
+function leaveCell() {
   if (scene === here) return;
   scene = here;
   [cell, first, pixel, answer] = [0, 0, null, null];
   forgetChanges();
   clearMaps();
+  showPixel(null);
+  showField(null);
+  showCompared({ experiment: null });
 }
 
 function refreshSoon() {
@@ -69,14 +72,15 @@ function refreshSoon() {
 }
 
 async function refresh() {
-  if (!open || document.hidden || !here?.frames) return;
-  leaveCell();
+  if (!open || document.hidden) return;
+  leaveCell(); // before its first frames come, or the maps shown until then would be another's
+  if (!here?.frames) return;
   if (asking) {
     stale = true;
     return;
   }
   [asking, stale, askedAt] = [true, false, Date.now()];
-  const asked = { cell, channels: shownChannels(), moment: momentShown(), pixel, experiment: experiment() };
+  const asked = { cell, channel: first, channels: channelsAtOnce(), moment: momentShown(), pixel, experiment: experiment() };
   const of = here, reply = await askRun("look_inside", { asked }, of).catch(() => null);
   asking = false;
   if (reply?.notice) {
@@ -90,15 +94,11 @@ async function refresh() {
   if (stale) refresh();
 }
 
-function shownChannels() {
-  const total = answer?.cells[cell]?.channels ?? 1;
-  return Array.from({ length: Math.min(channelsAtOnce(), total - first) }, (_, n) => first + n);
-}
-
 export async function showInside() {
   if (!open || !answer || scene !== here || !here.frames) return;
+  const told = answer, [frames, compared] = await Promise.all([unpackMaps(told), unpackCompared(told, here.frames.picture)]);
+  if (answer !== told) return; // a newer one, or another network
   const { cells, channels } = answer, total = cells[answer.cell].channels;
-  stale ||= channels.length < Math.min(channelsAtOnce(), total - first); // before the first answer nobody knew how many there are
   const now = moment(answer.moment);
   setText($(".inside-when"), text(answer.moment > 0 ? "inside predicted" : "inside seen", { moment: now }));
   setText($(".inside-range"), text(channels.length > 1 ? "channels shown" : "channel shown", { from: channels[0] + 1, to: channels.at(-1) + 1, of: total }));
@@ -108,13 +108,13 @@ export async function showInside() {
   showScrubber();
   showSwitches(answer.cell);
   showChanges(total);
-  await drawMaps(answer, pixel);
+  drawMaps(answer, frames, pixel);
   showPixel(answer.pixel);
   showField(answer.pixel && answer, here.frames.picture);
   setText($(".inside-field"), answer.pixel && answer.reach !== null ? text("field words", { radius: answer.reach, hop: answer.hop }) : "");
   showReach();
   showRanked(here.snapshot, cells);
-  await showCompared(answer);
+  showCompared(answer, compared);
 }
 
 function showCells(cells) {

@@ -16,14 +16,16 @@ export const channelsAtOnce = () => (isNarrow() ? 1 : 4);
 let at = null; // the pixel chosen
 let shown = null; // {key, width, height} of the maps on the page
 
-export async function drawMaps({ maps, width, height, channels, cell }, pixel) {
+// Unpack an answer's maps, of which a moment that a cell never reads has none.
+export const unpackMaps = ({ maps, width, height }) => (maps ? unpackSprites(maps, width, height) : null);
+
+export function drawMaps({ width, height, channels, cell }, frames, pixel) {
   const list = $(".inside-maps");
-  if (!maps) {
+  if (!frames) {
     list.replaceChildren(make("p", { class: "hint" }, text("inside unread")));
     shown = null;
     return;
   }
-  const frames = await unpackSprites(maps, width, height);
   const key = [language, ...channels].join();
   if (shown?.key !== key) build(list, channels);
   shown = { key, width, height };
