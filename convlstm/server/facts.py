@@ -84,10 +84,16 @@ class Facts:
             self._add(_answered(study.told()))
         return self.facts is not before
 
-    def experimented(self, experiment: object, before: list[float], after: list[float]) -> None:
-        """Note what a change inside the network did to its error, by lead time."""
+    def experimented(self, experiment: object, before: list[float], after: list[float]) -> bool:
+        """Note what a change inside the network did to its error, by lead time.
+
+        Returns:
+            Whether that is new.
+        """
+        known = self.facts
         means = {"before": sum(before) / len(before), "after": sum(after) / len(after)}
         self._add({"kind": "inside", "forgets": is_forgetting(experiment), **means})
+        return self.facts is not known
 
     def told(self) -> dict[str, object]:
         """Return what viewers are told."""

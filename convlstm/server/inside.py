@@ -117,8 +117,8 @@ class Insides:
         if changed is not plain:
             compared = _compared(run, clip, plain.inside, inside)
             answer["experiment"] = compared
-            if run.facts:
-                run.facts.experimented(experiment, compared["without"], compared["with"])
+            told = compared["without"], compared["with"]
+            if run.facts and run.facts.experimented(experiment, *told):
                 run.version += 1
             if donor := donor_of(experiment):
                 answer["experiment"]["donor"] = self._judged(run, shown, clip, donor, inside)

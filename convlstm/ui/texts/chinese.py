@@ -377,6 +377,7 @@ CHINESE: dict[str, str] = {
     "lesson speed": "每帧 {speed} 像素",
     "lesson errors": "{error} / {baseline}",
     "locked by link": "由制作此链接的人锁定。",
+    "link locks": "制作此链接的人锁定了：{names}。",
     "locked by lesson": "已锁定：第 {n} 课比较的训练只在这些设置上不同：{names}。",
     "locked all": "已锁定：第 {n} 课只研究一个现成设置的网络。",
     "notice no such lesson": "此链接所指的课程不存在：课程为 1 到 6。",
@@ -390,8 +391,7 @@ CHINESE: dict[str, str] = {
     "lesson kernel ask learns": "只要训练够久，这个网络能学会预测方块吗？",
     "lesson kernel ask reach": "要让技巧评分超过 70 %，信息每帧至少要传多远？",
     "lesson kernel do": "按“训练”并等到结束。然后让信息传得更远：选卷积核 5 或 7，"
-    "并加第二层（下面一行会显示传多远），再训练一次。四层卷积核 3 能传得一样远，"
-    "但在这里学得太慢。",
+    "并加第二层（下面一行会显示传多远），再训练一次。四层卷积核 3 也能传得一样远。",
     "lesson kernel step fails": "一次信息传得不够远的训练已结束",
     "lesson kernel step works": "一次每帧至少传 4 像素的训练，技巧评分超过 70 %",
     "lesson kernel found": "每帧信息在每层传 (k−1)/2 像素，更快的方块就看不到了。训练再久也代替"

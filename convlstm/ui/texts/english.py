@@ -420,6 +420,7 @@ ENGLISH: dict[str, str] = {
     "lesson speed": "{speed} px/frame",
     "lesson errors": "{error} / {baseline}",
     "locked by link": "Locked by whoever made this link.",
+    "link locks": "Whoever made this link has locked: {names}.",
     "locked by lesson": "Locked: lesson {n} compares trainings that differ in nothing but {names}.",
     "locked all": "Locked: lesson {n} looks at one network as it is.",
     "notice no such lesson": "This link names a lesson that there is not: the lessons are 1 to 6.",
@@ -437,7 +438,7 @@ ENGLISH: dict[str, str] = {
     "over 70 %?",
     "lesson kernel do": "Press Train and wait for the end. Then let information travel further: "
     "choose kernel 5 or 7 and a second layer (the line under them says how far it goes) and train "
-    "again. Four layers of kernel 3 reach as far, but learn too slowly for this.",
+    "again. Four layers of kernel 3 reach as far.",
     "lesson kernel step fails": "A training whose reach is too short came to its end",
     "lesson kernel step works": "A training with a reach of 4 px or more has a skill over 70 %",
     "lesson kernel found": "In each frame information moves (k−1)/2 px in every layer, and a "

@@ -1,4 +1,5 @@
-// Settings that a lesson or a link keeps as they are: their controls do nothing, and say why.
+// Settings that a lesson or a link keeps as they are: their controls do nothing, and say why, each
+// where it is pointed at and, for those who point at nothing, above them all.
 import { $, $$, setText } from "./dom.js";
 import { text } from "./words.js";
 
@@ -14,10 +15,16 @@ export function showLocks(scene) {
     const help = $(".help", row), words = text(`help ${row.dataset.name}`);
     setText(help, locked ? `${reason(scene, row.dataset.name)} ${words}` : words);
   }
+  const all = [reasonOfLesson(scene), scene.locked.length ? text("link locks", { names: named(scene.locked) }) : ""].filter(Boolean);
+  $(".locks").hidden = !all.length;
+  setText($(".locks"), all.join(" "));
 }
 
-function reason(scene, name) {
-  if (!isOfLesson(scene, name)) return text("locked by link");
-  const names = scene.lesson.unlocked.map((each) => text(`name ${each}`)).join(text("comma"));
-  return text(names ? "locked by lesson" : "locked all", { n: scene.lesson.number, names });
+const named = (names) => names.map((each) => text(`name ${each}`)).join(text("comma"));
+
+const reason = (scene, name) => (isOfLesson(scene, name) ? reasonOfLesson(scene) : text("locked by link"));
+
+function reasonOfLesson({ lesson }) {
+  if (!lesson) return "";
+  return text(lesson.unlocked.length ? "locked by lesson" : "locked all", { n: lesson.number, names: named(lesson.unlocked) });
 }

@@ -6,12 +6,11 @@ import { here } from "./scenes.js";
 let open = false, place = null, heard = false;
 
 export const markedPlace = () => place;
+export const isPlaceAsked = () => open; // the frame is shown whole then, and large
 
-// Where the whole frame is: beside a close-up, or in the place of the truth.
-const frame = () => ($(".view.whole").hidden ? $(".view.truth") : $(".view.whole"));
+const frame = () => $(".view.truth");
 
 export function openPlaces() {
-  for (const view of $$(".view")) view.classList.toggle("place-frame", view === frame());
   if (open) return;
   open = true;
   $(".stage").classList.add("guessing");
@@ -38,7 +37,7 @@ export function closePlaces() {
   open = false;
   mark(null);
   $(".stage").classList.remove("guessing");
-  for (const view of $$(".view")) view.classList.remove("place-frame");
+  tell("drawn");
 }
 
 function mark(at) {

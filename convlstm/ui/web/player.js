@@ -5,6 +5,7 @@ import { $, fillSlider, setText, tell } from "./dom.js";
 import { framesAt } from "./frames.js";
 import { errorNumber, moment, ratio, withUnit } from "./numbers.js";
 import { closeUpWindow, paint } from "./paint.js";
+import { isPlaceAsked } from "./places.js";
 import { here } from "./scenes.js";
 import { text } from "./words.js";
 
@@ -53,7 +54,7 @@ function wordMoment(lead) {
   return lead > 0 ? text("moment ahead", { n: lead }) : text("moment before", { n: -lead });
 }
 
-export const isCloseUp = ({ closeUp }) => isClose && closeUp;
+export const isCloseUp = ({ closeUp }) => isClose && closeUp && !isPlaceAsked();
 
 // Beside a close-up, the whole frame, and where in it one looks.
 function drawWhole(truth, options) {
