@@ -156,7 +156,7 @@ def test_a_square_that_bounces_is_predicted_at_the_wall(open_lesson):
     page = open_lesson(6)
     page.click(KEEP_GUESS)  # nothing was marked
     expect(page.locator(".notice-text")).to_contain_text("Answer every question")
-    page.locator(".place-frame canvas").click(position={"x": 20, "y": 30})
+    page.locator(".view.truth canvas").click(position={"x": 20, "y": 30})
     expect(page.locator("[data-place=down]")).not_to_have_value("")
     page.click(KEEP_GUESS)
     page.wait_for_selector(".lesson-part.do h3")

@@ -90,6 +90,7 @@ def test_states_are_read_aloud_at_once_and_how_far_it_is_every_15_s_at_most(blan
     assert {node.get_attribute("class") for node in live.all()} == {
         "status-heard visually-hidden",
         "pen-heard visually-hidden",
+        "lesson-part found",
         "speed-heard",
     }
 

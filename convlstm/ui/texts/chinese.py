@@ -387,13 +387,13 @@ CHINESE: dict[str, str] = {
     "name lesson": "课程",
     "lesson kernel": "卷积核与速度",
     "lesson kernel why": "ConvLSTM 只看每个像素的邻域：3 像素的卷积核让信息在每层每帧只传 1 像素"
-    "。方块每帧最多移动 4 像素。",
+    "。方块每帧移动 4 像素。",
     "lesson kernel ask learns": "只要训练够久，这个网络能学会预测方块吗？",
-    "lesson kernel ask reach": "要让技巧评分超过 70 %，信息每帧至少要传多远？",
+    "lesson kernel ask reach": "要让技巧评分超过 80 %，信息每帧至少要传多远？",
     "lesson kernel do": "按“训练”并等到结束。然后让信息传得更远：选卷积核 5 或 7，"
     "并加第二层（下面一行会显示传多远），再训练一次。四层卷积核 3 也能传得一样远。",
     "lesson kernel step fails": "一次信息传得不够远的训练已结束",
-    "lesson kernel step works": "一次每帧至少传 4 像素的训练，技巧评分超过 70 %",
+    "lesson kernel step works": "一次每帧至少传 4 像素的训练，技巧评分超过 80 %",
     "lesson kernel found": "每帧信息在每层传 (k−1)/2 像素，更快的方块就看不到了。训练再久也代替"
     "不了够远的传播距离。",
     "lesson kernel fact trained": "卷积核 {kernel}，{layers} 层：{reach} 像素",
@@ -801,7 +801,6 @@ CHINESE: dict[str, str] = {
     "rule flag": "必须是开或关",
     "rule crop": "必须是 0（整张图），或 {low} 到 {high}",
     "rule odd": "必须是奇数：1、3、5 或 7",
-    "rule channels": "必须列出 1 到 {high} 个通道",
     "rule experiment": "最多只能同时改动 {high} 处",
     "rule drawing": "必须是 {count} 个 0 到 255 的整数，不能全黑",
     "rule multiple": "必须是 {divisor} 的倍数",

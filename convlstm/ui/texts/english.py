@@ -431,16 +431,16 @@ ENGLISH: dict[str, str] = {
     "name lesson": "The lesson",
     "lesson kernel": "Kernel against speed",
     "lesson kernel why": "A ConvLSTM looks at each pixel's neighbourhood only: a kernel of 3 px "
-    "lets information travel 1 px a frame in each layer. The square moves up to 4 px a frame.",
+    "lets information travel 1 px a frame in each layer. The square moves 4 px a frame.",
     "lesson kernel ask learns": "Will this network learn to predict the square, if it trains long "
     "enough?",
     "lesson kernel ask reach": "How far must information travel a frame, at least, for a skill "
-    "over 70 %?",
+    "over 80 %?",
     "lesson kernel do": "Press Train and wait for the end. Then let information travel further: "
     "choose kernel 5 or 7 and a second layer (the line under them says how far it goes) and train "
     "again. Four layers of kernel 3 reach as far.",
     "lesson kernel step fails": "A training whose reach is too short came to its end",
-    "lesson kernel step works": "A training with a reach of 4 px or more has a skill over 70 %",
+    "lesson kernel step works": "A training with a reach of 4 px or more has a skill over 80 %",
     "lesson kernel found": "In each frame information moves (k−1)/2 px in every layer, and a "
     "square that is faster is out of sight. Longer training cannot replace reach.",
     "lesson kernel fact trained": "Kernel {kernel}, layers {layers}: {reach} px",
