@@ -60,20 +60,24 @@ export function showLesson() {
   const { guess } = state;
   fill(".guess", [lesson.key, guess], () => (guess ? keptGuess(lesson, guess) : form(lesson, lesson.guesses, "guess")));
   fill(".do", [lesson.key, Boolean(guess)], () => (guess ? whatToDo(lesson) : []));
-  fill(".answers", [lesson.key, asksNow(lesson, state), state.found], () => (asksNow(lesson, state) ? form(lesson, lesson.answers, "answers") : []));
-  fill(".found", [lesson.key, state.found], () => (state.found ? whatWasFound(lesson) : []));
+  const isAsked = fill(".answers", [lesson.key, asksNow(lesson, state), state.found], () => (asksNow(lesson, state) ? form(lesson, lesson.answers, "answers") : []));
+  const isFound = fill(".found", [lesson.key, state.found], () => (state.found ? whatWasFound(lesson) : []));
   showSteps(lesson, state);
   showFacts(lesson, state, snapshot.study);
+  if (isAsked || isFound) card.scrollTop = card.scrollHeight; // where they stand
   if (!guess && lesson.guesses.some(({ kind }) => kind === "place")) openPlaces();
   else closePlaces();
 }
 
-// A part is made anew only where something of it has changed: what is being filled in stays.
+// A part is made anew only where something of it has changed: what is being filled in stays. Tells
+// whether there is something where there was nothing.
 function fill(part, about, build) {
   const node = $(`.lesson-part${part}`), version = JSON.stringify([language, ...about]);
-  if (node.dataset.version === version) return;
+  if (node.dataset.version === version) return false;
+  const wasEmpty = !node.childElementCount;
   node.dataset.version = version;
   node.replaceChildren(...build());
+  return wasEmpty && node.childElementCount > 0;
 }
 
 const asksNow = ({ answers, steps }, { guess, done, found }) => Boolean(guess) && !found && answers.length > 0 && steps.slice(0, -1).every((step) => done.includes(step));
