@@ -169,7 +169,10 @@ def settings_of(config: object) -> dict[str, object]:
     settings: dict[str, object] = {}
     for each in fields(config):
         value = getattr(config, each.name)
-        settings |= settings_of(value) if is_dataclass(value) else {each.name: value}
+        if is_dataclass(value):
+            settings |= settings_of(value)
+        elif "kind" in each.metadata:
+            settings[each.name] = value
     return settings
 
 

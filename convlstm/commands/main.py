@@ -120,6 +120,12 @@ def _train(add: Callable[..., _Parser]) -> None:
         "begin with the weights of this file, of the same network; give another --seed for other "
         "sequences",
     )
+    parser.path(
+        "--clip",
+        "FILE",
+        "train on this clip, with the preset own-clip if none is given: an animated GIF, WebP or "
+        "PNG, or an array (.npy, .npz) of (T, H, W) or (T, H, W, C), of 20 to 600 frames",
+    )
     parser.device()
     parser.json(" a step", "a summary")
     parser.path("--log-dir", "DIR", "write the curves there, for TensorBoard")

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,7 @@ from convlstm.files.checkpoint import (
     save_network,
     start_from,
 )
+from convlstm.files.clips import read_clip
 from convlstm.files.pictures import losses_csv, picture_files, write_files
 from convlstm.files.safe_files import CheckpointError
 from convlstm.scenes.catalogue import CATALOGUE
@@ -97,7 +98,7 @@ def _make_trainer(flags: argparse.Namespace, device: torch.device) -> Trainer:
         if each.name in flags
     }
     if flags.resume:
-        asked = [name for name in ("preset", "start_from") if getattr(flags, name)]
+        asked = [name for name in ("preset", "start_from", "clip") if getattr(flags, name)]
         if odd := ", ".join(map(flag_of, [*asked, *given])):
             raise UsageError(
                 f"--resume goes on with the checkpoint's own settings: leave out {odd}."
@@ -106,8 +107,10 @@ def _make_trainer(flags: argparse.Namespace, device: torch.device) -> Trainer:
         if trainer.ended:
             raise UsageError(f"The run of {flags.resume} has ended ({trainer.ended}).")
         return trainer
-    name = flags.preset or "quick"
+    name = flags.preset or ("own-clip" if flags.clip else "quick")
     base = preset(name)
+    if flags.clip:
+        base = _with_clip(base, flags.clip)
     known = settings_of(base)
     for setting in given:
         if setting not in known:
@@ -116,6 +119,19 @@ def _make_trainer(flags: argparse.Namespace, device: torch.device) -> Trainer:
     if flags.start_from:
         return start_from(read_checkpoint(flags.start_from), config, device)
     return Trainer(config, device)
+
+
+def _with_clip(config: TrainConfig, path: Path) -> TrainConfig:
+    """Put a person's own clip into a preset of its scene."""
+    if not config.scene.brings:
+        raise UsageError("--clip is for presets of a person's own clip, as own-clip.")
+    if importlib.util.find_spec("PIL") is None:
+        raise UsageError("--clip needs Pillow: pip install pillow.")
+    try:
+        recording = read_clip(path)
+    except OSError as error:
+        raise UsageError(f"--clip {path}: {error.strerror}.") from error
+    return replace(config, scene=replace(config.scene, recording=recording))
 
 
 def _pull(

@@ -9,7 +9,7 @@ declares is bounded by its own settings before it is read.
 import json
 import math
 import random
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
@@ -44,6 +44,7 @@ MAX_BYTES = 2**34  # the largest network, its best and averaged weights and mome
 _MAX_GENERATOR_BYTES = 2**13
 _MOST_TRAININGS = 100
 _MOST_CHANGES = 10_000
+_DATA = "scene."  # before the names of what a scene holds
 _LARGEST = 1e30  # that any number of a run reaches
 
 
@@ -239,6 +240,9 @@ def read_checkpoint(source: str | Path | bytes, *, max_bytes: int = MAX_BYTES) -
         raise damaged("it holds a tensor under two names")
     _check_entries(config, network, version, known, is_run=progress is not None)
     tensors = {names.get(name, name): value for name, value in load_content(data).items()}
+    config = _with_data(
+        config, {name: tensors.pop(name) for name in _data_of(config) & set(tensors)}
+    )
     if progress is not None:
         _upgrade(version, config, tensors, progress)
     for name, tensor in tensors.items():
@@ -274,6 +278,7 @@ def _content(tensors: Tensors, trainer: Trainer, progress: Values | None) -> byt
     }
     if progress is not None:
         metadata["progress"] = json.dumps(progress)
+    tensors = tensors | {_DATA + name: each for name, each in trainer.config.scene.data.items()}
     contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     return save_tensors(contiguous, metadata)
 
@@ -310,6 +315,19 @@ def _read_config(metadata: dict[str, str], version: Version) -> TrainConfig:
         raise CheckpointError(f"The checkpoint's settings are refused: {error}") from error
 
 
+def _with_data(config: TrainConfig, tensors: Tensors) -> TrainConfig:
+    """Give a configuration's scene what a file holds of it."""
+    try:
+        scene = config.scene.holding(part_of(tensors, _DATA))
+        return replace(config, scene=scene)
+    except SettingError as error:
+        raise CheckpointError(f"The checkpoint's clip is refused: {error}") from error
+
+
+def _data_of(config: TrainConfig) -> set[str]:
+    return {_DATA + name for name in config.scene.data_shapes}
+
+
 def _check_entries(
     config: TrainConfig,
     network: Network,
@@ -331,8 +349,9 @@ def _check_entries(
         moments = Optimizer.shapes(config.optimizer, network)
         moments = {f"optimizer.{name}": ("F32", shape) for name, shape in moments.items()}
     weights = {name: ("F32", list(value.shape)) for name, value in network.state_dict().items()}
+    data = {_DATA + name: each for name, each in config.scene.data_shapes.items()}
     needed = {f"{p}.{name}": each for p in prefixes for name, each in weights.items()} | others
-    known = needed | moments
+    known = needed | moments | data
     misfit = "The checkpoint does not fit its settings: tensor "
     if odd := (needed.keys() - entries.keys()) | (entries.keys() - known.keys()):
         raise CheckpointError(f"{misfit}{shown(min(odd))}.")

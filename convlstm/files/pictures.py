@@ -33,32 +33,33 @@ def to_bytes(frames: np.ndarray) -> np.ndarray:
 
 
 def sprite_sheet(frames: np.ndarray, known: np.ndarray | None = None) -> bytes:
-    """Stack frames, (T, H, W), into one grey PNG of W x T*H px, at native size.
+    """Stack frames, (T, H, W) or (T, H, W, 3), into one PNG of W x T*H px, at native size.
 
     Args:
         frames: values in [0, 1].
-        known: where there is something to see, bool, the same shape; the rest is transparent. None
-            for everywhere.
+        known: where there is something to see, bool, (T, H, W); the rest is transparent. None for
+            everywhere.
     """
     from PIL import Image
 
-    grey = to_bytes(frames).reshape(-1, frames.shape[-1])
+    width = frames.shape[2]
+    values = to_bytes(frames).reshape(-1, width, *frames.shape[3:])
     if known is not None:
-        alpha = 255 * known.reshape(grey.shape).astype(np.uint8)
-        grey = np.stack([grey, alpha], 2)
+        alpha = 255 * known.reshape(-1, width, 1).astype(np.uint8)
+        values = np.concatenate([values.reshape(*values.shape[:2], -1), alpha], 2)
     buffer = io.BytesIO()
-    Image.fromarray(grey).save(buffer, "png")
+    Image.fromarray(values).save(buffer, "png")
     return buffer.getvalue()
 
 
 def gif(frames: np.ndarray, scale: int = 4, frame_ms: int = GIF_FRAME_MS) -> bytes:
-    """Make a looping GIF of frames, (T, H, W), of so many ms each, enlarged without smoothing.
+    """Make a looping GIF of frames, (T, H, W) or (T, H, W, 3), enlarged without smoothing.
 
     Equal neighbours become one frame that is shown as long as both; so Pillow writes them.
     """
     from PIL import Image
 
-    height, width = frames.shape[1:]
+    height, width = frames.shape[1:3]
     size = (width * scale, height * scale)
     images = [Image.fromarray(f).resize(size, Image.Resampling.NEAREST) for f in to_bytes(frames)]
     buffer = io.BytesIO()
@@ -76,18 +77,19 @@ def gif(frames: np.ndarray, scale: int = 4, frame_ms: int = GIF_FRAME_MS) -> byt
 
 
 def frame_figure(frame: np.ndarray, title: str, look: Look = _LOOK) -> bytes:
-    """Draw one frame, (H, W), with a title and a colour bar; returns a PNG."""
+    """Draw one frame with a title and, unless it is in colour, a colour bar; returns a PNG."""
     figure = _figure(4.2, 3.6, 120)
     axes = figure.subplots()
     image = axes.imshow(
         look.low + (look.high - look.low) * look.on_scale(frame),
-        cmap="gray" if look.colours == "grey" else "cividis",
+        cmap="cividis" if look.colours == "map" else "gray",
         vmin=look.low,
         vmax=look.high,
         interpolation="nearest",
     )
     axes.set(title=title, xlabel="x (px)", ylabel="y (px)")
-    figure.colorbar(image, ax=axes, label=look.unit or "intensity")
+    if frame.ndim == 2:
+        figure.colorbar(image, ax=axes, label=look.unit or "intensity")
     return _png(figure)
 
 
@@ -115,12 +117,14 @@ def curve_figure(records: Sequence[StepRecord], measure: Measure = _MEASURE) -> 
 
 def sequence_figure(picture: Picture, title: str, look: Look = _LOOK) -> bytes:
     """Draw one forecast: input, truth, prediction and error, a column for each frame; a PNG."""
-    is_grey = look.colours == "grey"
+    is_map = look.colours == "map"
     rows = {"input": picture.context, "truth": picture.truth, "prediction": picture.predicted}
     rows = {name: look.on_scale(frames) for name, frames in rows.items()}
     rows["error"] = picture.predicted - picture.truth
+    if rows["error"].ndim == 4:
+        rows["error"] = rows["error"].mean(-1)
     columns = max(len(frames) for frames in rows.values())
-    largest = 1 if is_grey else max(1e-6, float(np.abs(rows["error"]).max()))
+    largest = max(1e-6, float(np.abs(rows["error"]).max())) if is_map else 1
     figure = _figure(max(columns, 4), 4.6, 110)
     figure.suptitle(title)
     grid = figure.subplots(4, columns, squeeze=False)
@@ -131,7 +135,7 @@ def sequence_figure(picture: Picture, title: str, look: Look = _LOOK) -> bytes:
             if name == "error":
                 shown, colours, low, high = frame, "PuOr_r", -largest, largest
             else:
-                shown, colours, low, high = frame, "gray" if is_grey else "cividis", 0, 1
+                shown, colours, low, high = frame, "cividis" if is_map else "gray", 0, 1
             axis.imshow(shown, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
         axes[0].text(-0.15, 0.5, name, ha="right", va="center", transform=axes[0].transAxes)
     return _png(figure)
@@ -185,7 +189,7 @@ def picture_files(
         return files
     mean = sum(row.ssim for row in picture.scores) / len(picture.scores)
     truth = look.on_scale(np.concatenate([picture.context, picture.truth]))
-    line = np.full((*truth.shape[:2], 1), 0.5, dtype=truth.dtype)
+    line = np.full((*truth.shape[:2], 1, *truth.shape[3:]), 0.5, dtype=truth.dtype)
     side_by_side = np.concatenate([truth, line, seen_and_predicted], 2)
     files["forecast.png"] = sequence_figure(picture, f"{picture.name}, SSIM {mean:.3f}", look)
     files["ssim_by_lead_time.png"] = lead_time_figure(picture.scores, picture.baselines)

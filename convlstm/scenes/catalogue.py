@@ -7,7 +7,7 @@ thing. What they are called and what they say stands in the page's texts.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from convlstm.scenes import digits, squares, storm
+from convlstm.scenes import digits, own, squares, storm
 from convlstm.scenes.scene import Scene
 
 Values = Mapping[str, object]
@@ -38,5 +38,6 @@ CATALOGUE: dict[str, Entry] = {
         Entry(squares.Squares(), squares.PRESETS, 5, "quick-start.safetensors"),
         Entry(digits.Digits(), digits.PRESETS, 3, "moving-mnist-compact.safetensors"),
         Entry(storm.Storm(), storm.PRESETS, 3, "blizzard.safetensors"),
+        Entry(own.Own(), own.PRESETS, 1, "pendulum.safetensors"),
     )
 }

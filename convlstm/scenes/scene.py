@@ -4,7 +4,7 @@ Axes: B batch, T time (frames), C channels, H height (px), W width (px). Values 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -93,7 +93,7 @@ class Look:
     """How a page shows a scene's frames.
 
     Attributes:
-        colours: "grey", or "map" for a colour map with a bar.
+        colours: "grey", "colour" for red, green and blue, or "map" for a colour map with a bar.
         low: the physical value at the low end of the colours.
         high: at their high end.
         unit: of both; a key of the page's texts, or empty.
@@ -102,7 +102,7 @@ class Look:
         drawable: whether a viewer may draw something that moves.
     """
 
-    colours: Literal["grey", "map"] = "grey"
+    colours: Literal["grey", "colour", "map"] = "grey"
     low: float = 0.0
     high: float = 1.0
     unit: str = ""
@@ -131,6 +131,8 @@ class Scene(Settings, ABC):
         samples: sequences that the page's stage offers.
         look_ahead: frames that the stage predicts at least.
         longest_horizon: frames that a training may predict.
+        longest_sequence: frames that a training may read and predict together; None for any.
+        brings: whether a person may bring what it shows.
     """
 
     name: ClassVar[str]
@@ -143,6 +145,8 @@ class Scene(Settings, ABC):
     samples: ClassVar[int]
     look_ahead: ClassVar[int] = 10
     longest_horizon: ClassVar[int] = 20
+    longest_sequence: ClassVar[int | None] = None
+    brings: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -158,6 +162,24 @@ class Scene(Settings, ABC):
     def pace(self) -> float | None:
         """The fastest that anything moves, px a frame; None where nobody knows."""
         return None
+
+    @property
+    def data(self) -> Mapping[str, Tensor]:
+        """What a file must hold, besides the settings, to make the scene again, by name."""
+        return {}
+
+    @property
+    def data_shapes(self) -> Mapping[str, tuple[str, list[int | range]]]:
+        """The type, as safetensors names it, and the sizes that each of `data` may have."""
+        return {}
+
+    def holding(self, data: Mapping[str, Tensor]) -> "Scene":
+        """Return the scene with the `data` of a file or of another scene.
+
+        Raises:
+            SettingError: they are none of this scene's, or do not go with its settings.
+        """
+        return self
 
     def at(self, progress: float) -> "Scene":
         """Return the scene that training sees when that share of the run is done.

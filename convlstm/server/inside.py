@@ -12,14 +12,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from convlstm.checks import check_integer, check_names
+from convlstm.checks import SettingError, check_integer, check_names
 from convlstm.files.pictures import sprite_sheet
 from convlstm.layer.tracing import PARTS, CellTrace, Intervention, Part
 from convlstm.networks.inside import Inside, look_inside, time_of
 from convlstm.scenes.scene import Clip
 from convlstm.server.experiment import donor_of, interventions_of
 from convlstm.server.run import Run
+from convlstm.server.view import Beyond
 from convlstm.training.metrics import by_lead_time
+from convlstm.training.picture import images_of
 from convlstm.training.validation import scene_scores
 
 MOST_CHANNELS = 16  # of which maps are sent at once
@@ -72,14 +74,16 @@ class Insides:
         channel = check_integer("channel", asked.get("channel", 0), 0, last)
         most = check_integer("channels", asked.get("channels", 1), 1, MOST_CHANNELS)
         channels = list(range(channel, min(channel + most, last + 1)))
-        first, horizon = 1 - view.context_frames, view.horizon
-        moment = check_integer("moment", asked.get("moment", 0), first, horizon)
-
         shown = run.shown
         clip = view.clip(shown)
+        horizon = clip.clean.shape[1] - view.context_frames
+        moment = check_integer("moment", asked.get("moment", 0), 1 - view.context_frames, horizon)
+
         plain = self._inside(run, shown, clip, None)
         changed = plain
         if experiment := asked.get("experiment"):
+            if isinstance(shown, Beyond):
+                raise SettingError("experiment", "after the end", "needs truth")
             interventions = interventions_of(
                 experiment,
                 network,
@@ -156,9 +160,11 @@ class Insides:
         now = time.monotonic()
         is_new = kept and kept.step == trainer.step
         if kept is None or not (is_new or (run.wants_training and now < kept.until)):
-            context = clip.split(view.context_frames)[0].to(trainer.device)
+            context, truth, _ = clip.split(view.context_frames)
             interventions = experiment[1] if experiment else ()
-            inside = look_inside(trainer.judged.eval(), context, view.horizon, interventions)
+            inside = look_inside(
+                trainer.judged.eval(), context.to(trainer.device), truth.shape[1], interventions
+            )
             done = time.monotonic()
             kept = _Kept(trainer.step, inside, done + _PAUSE * (done - now), now)
         self._kept[key] = replace(kept, asked_at=now)
@@ -218,8 +224,9 @@ def _pixel(
 def _compared(run: Run, clip: Clip, plain: Inside, changed: Inside) -> dict[str, object]:
     """Say what an experiment changes in the prediction."""
     _, truth, valid = clip.split(run.view.context_frames)
-    frames = torch.cat([plain.predicted, changed.predicted], 1)[0, :, 0].float().cpu().numpy()
-    sprites = sprite_sheet(run.config.scene.look.on_scale(frames))
+    scene = run.config.scene
+    frames = images_of(scene, torch.cat([plain.predicted, changed.predicted], 1))
+    sprites = sprite_sheet(scene.look.on_scale(frames))
     return {
         "without": _errors(run, plain, truth, valid),
         "with": _errors(run, changed, truth, valid),

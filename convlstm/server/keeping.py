@@ -94,4 +94,5 @@ def content_of(run: Run) -> bytes:
     """Make what its trainer can be made of again; empty where its settings, or less, are enough."""
     if run.shipped and not run.chosen:
         return b""
-    return run.content() if run.trainer.step or run.trainer.earlier else b""
+    says_more = run.trainer.step or run.trainer.earlier or run.config.scene.data
+    return run.content() if says_more else b""

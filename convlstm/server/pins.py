@@ -8,14 +8,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from convlstm.checks import SettingError, check_integer
 from convlstm.files.checkpoint import load_network, read_checkpoint
 from convlstm.files.pictures import sprite_sheet
 from convlstm.files.safe_files import CheckpointError
 from convlstm.server.view import Shown, View
 from convlstm.training.metrics import by_lead_time
+from convlstm.training.picture import images_of
 from convlstm.training.trainer import Trainer
 from convlstm.training.validation import scene_scores
 
@@ -122,11 +121,14 @@ def _row(pin: Pin, trainer: Trainer, view: View, shown: Shown) -> dict[str, obje
         context.to(trainer.device), truth.shape[1], augmented=checkpoint.config.augmented
     ).cpu()
     scores = by_lead_time(scene_scores(scene, predicted, truth, valid))
-    frames = np.asarray(predicted[0, :, 0])
+    frames = images_of(scene, predicted)
     return {
         "number": pin.number,
         "sprites": base64.b64encode(sprite_sheet(scene.look.on_scale(frames))).decode(),
-        "scores": [{"error": scene.measure.of(each.mse), "ssim": each.ssim} for each in scores],
+        "scores": [
+            {"error": finite(scene.measure.of(each.mse)), "ssim": finite(each.ssim)}
+            for each in scores
+        ],
     }
 
 

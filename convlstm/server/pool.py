@@ -103,21 +103,23 @@ class Pool:
         reply = await asyncio.wrap_future(worker.ask(name, values))
         if isinstance(reply, dict) and isinstance(opened := reply.get("run"), str):
             worker.runs.add(opened)
-        if name in ("act", "open_checkpoint") and isinstance(run, str):
+        if name in ("act", "open_checkpoint", "open_clip") and isinstance(run, str):
             worker.forget_seen(run)
         return reply
 
-    async def open_checkpoint(self, run: object, upload: Path) -> Reply:
-        """Replace a run by an uploaded file's; the file is taken away.
+    async def open_file(self, name: str, run: object, upload: Path, *values: object) -> Reply:
+        """Ask for one of `Service`'s methods that opens an uploaded file; the file is taken away.
 
         Args:
-            run: its id.
+            name: of the method.
+            run: the id of the run that it is for.
             upload: the file, on this machine.
+            values: the method's further arguments.
         """
         passed = self._uploads / secrets.token_hex(16)
         try:
             await asyncio.to_thread(shutil.move, upload, passed)
-            return await self.ask("open_checkpoint", run, passed, run=run)
+            return await self.ask(name, run, passed, *values, run=run)
         except OSError as error:
             _log.warning("an uploaded file could not be passed on: %s", error)
             return dict(BROKEN)

@@ -14,7 +14,7 @@ from convlstm.server.loan import Loan
 from convlstm.server.pins import Pins
 from convlstm.server.study import Study, begin
 from convlstm.server.thrown import MOST_MIB, Thrown
-from convlstm.server.view import Shown, SpeedSample, StagePicture, View
+from convlstm.server.view import Beyond, Shown, SpeedSample, StagePicture, View
 from convlstm.settings import configure
 from convlstm.training.config import TrainConfig
 from convlstm.training.costs import estimate
@@ -53,8 +53,7 @@ class Run:
         steps_done: records that viewers may read; the trainer's last one may be unfinished.
         place: place in line while waiting, from 1.
         sample: which of the view's sequences is shown, from 0.
-        drawing: a viewer's own digit, shown instead of a sample, or None.
-        speed_sample: a sequence of the speed test, likewise.
+        instead: what is shown instead of that, or None.
         resumed: steps at which it went on after a worker had died.
         snapshot: what its viewers are told, as of some version; or None before the first.
         picture: the latest picture, or None before the first.
@@ -80,8 +79,7 @@ class Run:
     ) -> None:
         self.id = run_id or secrets.token_urlsafe(16)
         self.sample = 0
-        self.drawing: Drawing | None = None
-        self.speed_sample: SpeedSample | None = None
+        self.instead: Drawing | SpeedSample | Beyond | None = None
         self.version = 0
         self.watched_at = self.looked_at = time.monotonic()
         self.loan: Loan | None = None
@@ -138,7 +136,14 @@ class Run:
     @property
     def shown(self) -> Shown:
         """What its viewers look at."""
-        return self.drawing or self.speed_sample or self.sample
+        return self.sample if self.instead is None else self.instead
+
+    def show(self, shown: Shown) -> None:
+        """Show its viewers something else; a sample is what they come back to."""
+        if isinstance(shown, int):
+            self.sample, self.instead = shown, None
+        else:
+            self.instead = shown
 
     @property
     def is_over(self) -> bool:

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 
 import torch
 
-from convlstm.checks import SettingError, check_choice, check_integer
+from convlstm.checks import SettingError, check_choice
 from convlstm.devices import Threads, resolve_precision
 from convlstm.files.checkpoint import network_bytes, read_checkpoint
 from convlstm.pieces import cancellable
@@ -322,18 +322,15 @@ class Scheduler:
 
         Args:
             run: whose viewers.
-            sample: which of the view's, or of the speed test's, from 0.
+            sample: which of the view's, or of the speed test's, from 0; or "beyond".
             speed: of those, px a frame; None for the view's.
 
         Raises:
             SettingError: a value is out of range, or nothing in the scene has a speed.
         """
-        if speed is None:
-            sample, tested = check_integer("sample", sample, 0, run.view.samples - 1), None
-        else:
-            sample, tested = run.sample, run.view.speed_sample(speed, sample)
+        shown = run.view.choice(sample, speed)
         with self._wake:
-            run.sample, run.speed_sample, run.drawing = sample, tested, None
+            run.show(shown)
             run.watched_at = run.looked_at = time.monotonic()
             self._call_thread()
 
@@ -347,7 +344,7 @@ class Scheduler:
             raise SettingError("drawing", "a digit", "needs digits")
         drawing = make_drawing(pixels, angle)
         with self._wake:
-            run.drawing = drawing
+            run.show(drawing)
             run.watched_at = run.looked_at = time.monotonic()
             self._call_thread()
 
@@ -604,4 +601,4 @@ class Scheduler:
 
 def _configured(run: Run, settings: object) -> TrainConfig:
     """Make a configuration of a run's scene."""
-    return configure(settings, default_config(run.config.scene.name))
+    return configure(settings, default_config(run.config.scene.name, run.config.scene.data))

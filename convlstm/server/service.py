@@ -5,14 +5,16 @@ refusal comes back as a notice, `{"key": ..., ...}`, which the page words in the
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from convlstm.checks import SettingError, check_choice, shown
 from convlstm.files import CheckpointError, read_checkpoint
+from convlstm.files.clips import read_clip
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.server.controls import controls_of
 from convlstm.server.facts import Facts
@@ -244,7 +246,10 @@ class Service:
 
     @_never_raising
     async def look(self, run_id: object, sample: object, speed: object = None) -> Reply:
-        """Choose the sequence that a run shows; with a speed, one of the speed test's."""
+        """Choose the sequence that a run shows: a sample's number, or "beyond".
+
+        With a speed it is one of the speed test's; "beyond" is what comes after the end of a clip.
+        """
         run = await self._run(run_id)
         self.scheduler.look(run, sample, speed)
         return {}
@@ -337,6 +342,32 @@ class Service:
         return {"settings": settings_of(config), "notice": {"key": "opened"}}
 
     @_never_raising
+    async def open_clip(self, run_id: object, path: Path, settings: object = None) -> Reply:
+        """Replace a run by one that is to learn an uploaded clip; a bad file changes nothing.
+
+        Args:
+            run_id: a run of a scene for which one may bring a clip.
+            path: the file.
+            settings: of the new run; where the clip is too short for them, the scene's first ones.
+        """
+        run = await self._run(run_id)
+        if run.facts:
+            return {"notice": {"key": "file in lesson"}}
+        if not run.config.scene.brings:
+            return {"notice": {"key": "no clip here"}}
+        recording = await asyncio.to_thread(read_clip, path)
+        base = default_config(run.config.scene.name)
+        config = base = replace(base, scene=replace(base.scene, recording=recording))
+        with contextlib.suppress(SettingError):
+            config = configure(settings, base)
+        self.scheduler.check(config)
+        await _done(self.scheduler.replace(run, lambda: Trainer(config, self.scheduler.device)))
+        scene = config.scene
+        key = "clip unlike" if scene.is_unlike() else "clip opened"
+        counts = {"frames": scene.count, "judged": scene.count - scene.trained_frames}
+        return {"settings": settings_of(config), "notice": {"key": key, **counts}}
+
+    @_never_raising
     async def download(self, run_id: object, kind: object) -> tuple[str, bytes] | Reply:
         """Make one of a run's files: `checkpoint`, `pictures`, `losses` or `script`.
 
@@ -407,7 +438,8 @@ class Service:
             return await _done(self.scheduler.open(lambda: Trainer(default_config(scene), device)))
 
     async def _change(self, run: Run, settings: object) -> None:
-        config = configure(settings, default_config(run.config.scene.name))
+        scene = run.config.scene
+        config = configure(settings, default_config(scene.name, scene.data))
         self.scheduler.check(config)
         if run.state in ("training", "waiting", "paused"):
             self.scheduler.adjust(run, config)

@@ -14,7 +14,7 @@ from convlstm.files.pictures import sprite_sheet
 from convlstm.files.script import has_script
 from convlstm.scenes.scene import Measure
 from convlstm.server.run import Run
-from convlstm.server.view import StagePicture
+from convlstm.server.view import StagePicture, finite
 from convlstm.settings import settings_of
 from convlstm.training.costs import steps_left
 from convlstm.training.metrics import Evaluation, Scores
@@ -133,6 +133,7 @@ def _stage(trainer: Trainer) -> dict[str, object]:
         "unit": look["unit"],
         "closeUp": look["close_up"],
         "drawable": look["drawable"],
+        "brings": scene.brings,
         "hasSpeeds": has_speeds(scene),
         "hides": scene.hides,
     }
@@ -143,14 +144,12 @@ def _scores(evaluation: Evaluation, measure: Measure) -> dict[str, object]:
     return {
         "model": _brief(evaluation.model, measure),
         "baselines": {n: _brief(each, measure) for n, each in evaluation.baselines.items()},
-        "skill": _number(evaluation.skill),
+        "skill": finite(evaluation.skill),
         "isBlack": evaluation.is_black,
         "unseen": unseen
         and {
-            "model": _number(unseen.skill),
-            "baselines": {
-                n: _number(unseen.skill_of(each)) for n, each in unseen.baselines.items()
-            },
+            "model": finite(unseen.skill),
+            "baselines": {n: finite(unseen.skill_of(each)) for n, each in unseen.baselines.items()},
         },
     }
 
@@ -160,11 +159,14 @@ def _picture(picture: StagePicture, run: Run, measure: Measure) -> dict[str, obj
     frames = look.on_scale(np.concatenate([picture.context, picture.truth, picture.predicted]))
     known = picture.known
     if known is not None:
-        known = np.concatenate([known, known[len(picture.context) :]])
+        truth = known[len(picture.context) :]
+        # Where nothing is known of what follows, the prediction is all that there is to see.
+        known = np.concatenate([known, truth if truth.any() else np.ones_like(truth)])
     return {
         "sample": picture.sample,
         "samples": picture.samples,
         "speed": picture.speed,
+        "beyond": picture.is_beyond,
         "width": frames.shape[2],
         "height": frames.shape[1],
         "context": len(picture.context),
@@ -181,12 +183,8 @@ def _picture(picture: StagePicture, run: Run, measure: Measure) -> dict[str, obj
 
 def _brief(scores: Scores, measure: Measure) -> dict[str, float | None]:
     return {
-        "error": _number(measure.of(scores.mse)),
-        "mae": _number(measure.factor * scores.mae),
-        "psnr": _number(scores.psnr),
-        "ssim": _number(scores.ssim),
+        "error": finite(measure.of(scores.mse)),
+        "mae": finite(measure.factor * scores.mae),
+        "psnr": finite(scores.psnr),
+        "ssim": finite(scores.ssim),
     }
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

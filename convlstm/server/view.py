@@ -1,5 +1,6 @@
-"""What a run's viewers look at: a sequence of the scene, one of a speed test, or a drawing."""
+"""What a run's viewers look at: a sequence of the scene or of a speed test, or what has no truth."""
 
+import math
 from dataclasses import dataclass
 
 from convlstm.checks import check_integer
@@ -23,7 +24,18 @@ class SpeedSample:
     sample: int
 
 
-Shown = int | Drawing | SpeedSample
+@dataclass(frozen=True)
+class Beyond:
+    """What comes after the end of a person's clip.
+
+    Attributes:
+        horizon: frames predicted.
+    """
+
+    horizon: int = 50
+
+
+Shown = int | Drawing | SpeedSample | Beyond
 
 
 @dataclass(frozen=True)
@@ -31,14 +43,16 @@ class StagePicture(Picture):
     """A picture that says which sequence it is of: meanwhile viewers may have chosen another.
 
     Attributes:
-        sample: which of the view's, from 0; None for a drawing.
+        sample: which of the view's, from 0; None for a drawing, and beyond the end of a clip.
         samples: how many there are of its kind.
         speed: of a speed test, px a frame; None for any other.
+        is_beyond: whether it comes after the end of a clip.
     """
 
     sample: int | None
     samples: int
     speed: int | None
+    is_beyond: bool
 
 
 class View:
@@ -82,7 +96,29 @@ class View:
         if isinstance(shown, SpeedSample):
             sample, speed = shown.sample, shown.speed
         samples = self.samples if speed is None else SEQUENCES
-        return StagePicture(**vars(picture), sample=sample, samples=samples, speed=speed)
+        return StagePicture(
+            **vars(picture),
+            sample=sample,
+            samples=samples,
+            speed=speed,
+            is_beyond=isinstance(shown, Beyond),
+        )
+
+    def choice(self, sample: object, speed: object = None) -> Shown:
+        """Return what is asked for, by values that may be anything.
+
+        Args:
+            sample: its number, or "beyond".
+            speed: of the speed test's sequences; None for any other.
+
+        Raises:
+            SettingError: there is none.
+        """
+        if sample == "beyond" and self._scene.brings:
+            return Beyond()
+        if speed is not None:
+            return self.speed_sample(speed, sample)
+        return check_integer("sample", sample, 0, self.samples - 1)
 
     def speed_sample(self, speed: object, sample: object) -> SpeedSample:
         """Return one of the speed test's sequences, of values that may be anything.
@@ -96,6 +132,8 @@ class View:
 
     def clip(self, shown: Shown) -> Clip:
         """Return a sequence: what was seen, and as much as is predicted."""
+        if isinstance(shown, Beyond):
+            return self._scene.beyond(self.context_frames, shown.horizon)
         if isinstance(shown, Drawing):
             return self._scene.drawn(shown, self.context_frames + self.horizon)
         seen, horizon = self.context_frames, self.horizon
@@ -105,8 +143,15 @@ class View:
         return self._scene.shown(shown, seen, horizon)
 
 
+def finite(value: float) -> float | None:
+    """Return a number as JSON can say it: what is none, or has no end, as None."""
+    return value if math.isfinite(value) else None
+
+
 def name_of(shown: Shown) -> str:
     """Return what a sequence is called in files."""
+    if isinstance(shown, Beyond):
+        return "after the end"
     if isinstance(shown, Drawing):
         return "drawing"
     if isinstance(shown, SpeedSample):

@@ -136,6 +136,10 @@ class TrainConfig(Settings):
         if self.horizon > self.scene.longest_horizon:
             high = self.scene.longest_horizon
             raise SettingError("horizon", self.horizon, "integer", low=1, high=high)
+        longest = self.scene.longest_sequence
+        if longest is not None and self.context_frames + self.horizon > longest:
+            high = longest - self.horizon
+            raise SettingError("context_frames", self.context_frames, "integer", low=1, high=high)
         if self.loss.startswith("bce") and network.output != "sigmoid":
             raise SettingError("loss", self.loss, "sigmoid")
         if self.targets == "all" and not network.predicts_next_frames:

@@ -1,13 +1,13 @@
 """One sequence, its continuation, and what a network makes of it, as a person looks at it.
 
-Axes: T time (frames), H height (px), W width (px). Values in [0, 1].
+Axes: T time (frames), H height (px), W width (px). Values in [0, 1]. What is shown in colour has
+a last axis of 3 for red, green and blue.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from convlstm.scenes.scene import Clip, Scene
@@ -20,7 +20,7 @@ BaselineScores = dict[str, list[Scores]]
 
 @dataclass(frozen=True)
 class Picture:
-    """A sequence and its prediction; of the scene's first channel.
+    """A sequence and its prediction; of the scene's first channel, or in its colours.
 
     Attributes:
         name: what the sequence is called.
@@ -69,8 +69,8 @@ def make_picture(
     scores = by_lead_time(scene_scores(scene, predicted, truth, valid))
     if baselines is None:
         baselines = baseline_scores(scene, clip, context_frames)
-    images = (_images(part) for part in (context, truth, predicted))
-    known = None if clip.valid is None else _images(clip.valid)
+    images = (images_of(scene, part) for part in (context, truth, predicted))
+    known = None if clip.valid is None else clip.valid[0, :, 0].cpu().numpy()
     return Picture(name, *images, known, times and tuple(times), scores, baselines)
 
 
@@ -80,7 +80,12 @@ def baseline_scores(scene: Scene, clip: Clip, context_frames: int) -> BaselineSc
     return {name: by_lead_time(table) for name, table in tables.items()}
 
 
-def _images(frames: Tensor) -> np.ndarray:
-    """Turn frames, (1, T, C, H, W) on any device, into an array (T, H, W) of the first channel."""
-    images = frames[0, :, 0]
-    return (images if images.dtype == torch.bool else images.float()).cpu().numpy()
+def images_of(scene: Scene, frames: Tensor) -> np.ndarray:
+    """Turn frames, (1, T, C, H, W) on any device, into what a person sees of a scene.
+
+    Returns:
+        The first channel, (T, H, W), or all three in colour, (T, H, W, 3).
+    """
+    in_colour = scene.look.colours == "colour"
+    images = frames[0].permute(0, 2, 3, 1) if in_colour else frames[0, :, 0]
+    return images.float().cpu().numpy()

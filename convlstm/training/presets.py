@@ -1,6 +1,9 @@
 """The catalogue's presets as configurations."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from torch import Tensor
 
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.settings import configure
@@ -19,9 +22,18 @@ def preset(name: str) -> TrainConfig:
     raise KeyError(name)
 
 
-def default_config(scene: str) -> TrainConfig:
-    """Return what a page of a scene begins with: its first preset."""
-    return preset(next(iter(CATALOGUE[scene].presets)))
+def default_config(scene: str, data: Mapping[str, Tensor] | None = None) -> TrainConfig:
+    """Return what a page of a scene begins with: its first preset.
+
+    Args:
+        scene: its name.
+        data: what the scene holds besides its settings, of one that is there (`Scene.data`).
+
+    Raises:
+        SettingError: they do not go with the preset.
+    """
+    config = preset(next(iter(CATALOGUE[scene].presets)))
+    return replace(config, scene=config.scene.holding(data)) if data else config
 
 
 def offered(scene: str) -> Iterator[str]:

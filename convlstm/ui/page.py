@@ -195,10 +195,16 @@ def _server_functions(pool: Pool, files: Path) -> list[Callable]:
         return await pool.ask("draw", run, drawing, angle, run=run)
 
     async def open_checkpoint(payload: object) -> Reply:
+        return await open_file("open_checkpoint", payload)
+
+    async def open_clip(payload: object) -> Reply:
+        return await open_file("open_clip", payload, _get(payload, "settings"))
+
+    async def open_file(name: str, payload: object, *values: object) -> Reply:
         path, run = _uploaded(_get(payload, "path"), files), _get(payload, "run")
         if path is None:
             return {"notice": {"key": "too large"}}
-        return await pool.open_checkpoint(run, path)
+        return await pool.open_file(name, run, path, *values)
 
     async def download(payload: object) -> Reply:
         run = _get(payload, "run")
@@ -227,6 +233,7 @@ def _server_functions(pool: Pool, files: Path) -> list[Callable]:
         compare,
         draw,
         open_checkpoint,
+        open_clip,
         download,
     ]
 
