@@ -45,7 +45,7 @@ class Own(Scene):
         first=True,
     )
     colours: Colours = setting(
-        "grey", Choice(get_args(Colours)), "whether frames are grey or in colour", first=True
+        "colour", Choice(get_args(Colours)), "whether frames are grey or in colour", first=True
     )
     every: int = setting(
         1, Integer(1, 20), "takes one of so many frames of the clip: what moves is faster then"

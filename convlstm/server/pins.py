@@ -12,7 +12,7 @@ from convlstm.checks import SettingError, check_integer
 from convlstm.files.checkpoint import load_network, read_checkpoint
 from convlstm.files.pictures import sprite_sheet
 from convlstm.files.safe_files import CheckpointError
-from convlstm.server.view import Shown, View
+from convlstm.server.view import Shown, View, finite
 from convlstm.training.metrics import by_lead_time
 from convlstm.training.picture import images_of
 from convlstm.training.trainer import Trainer

@@ -1,4 +1,4 @@
-"""What a run's viewers look at: a sequence of the scene or of a speed test, or what has no truth."""
+"""What a run's viewers look at: a sequence of its scene or of a speed test, or beyond it."""
 
 import math
 from dataclasses import dataclass

@@ -21,13 +21,8 @@ from convlstm.server.service import Service
 from convlstm.server.shelf import Shelf
 
 _LOOK_SECONDS = 0.1  # between two looks for what is new to tell
-_HEAVY = (
-    "describe",
-    "draw",
-    "open_checkpoint",
-    "open_clip",
-    "download",
-)  # beside the compute thread
+# Questions beside the compute thread, which take turns.
+_HEAVY = ("describe", "draw", "open_checkpoint", "open_clip", "download")
 _AT_ONCE = ("paused", "stopped")  # states that buttons make
 _PAUSE = 3  # times what a heavy question took
 _BROKEN = 70  # the exit code of a worker that found itself broken

@@ -23,7 +23,7 @@ from convlstm.ui.texts import TEXTS  # noqa: E402
 from convlstm.ui.zero_gpu import ZeroGpu, lends  # noqa: E402
 
 _WEB = Path(__file__).parent / "web"
-STYLES = ("page", "inside", "speed", "pins", "lessons")
+STYLES = ("page", "inside", "speed", "pins", "lessons", "clip")
 _MOST_UNREAD = 4  # messages of streams that a visitor may leave unread before they end
 # Gradio runs this in the component; what it gives goes to the modules, which import each other. It
 # looks here for the names of the component's own events. At every update it goes through all props,

@@ -14,6 +14,7 @@ ENGLISH: dict[str, str] = {
     "scene squares": "Moving squares",
     "scene digits": "Moving MNIST",
     "scene storm": "The blizzard of 1996",
+    "scene own": "Your own clip",
     "connecting": "getting ready: this takes a few seconds",
     "epoch": "epoch {n} of {of}",
     "horizon now": "learning {n} of {of} frames ahead (curriculum)",
@@ -139,6 +140,17 @@ ENGLISH: dict[str, str] = {
     "name crop": "Training piece",
     "help crop": "Side of the piece of the map, at a random place, that training sees; 0 is "
     "the whole map, which scores always use.",
+    "own help canvas": "Side of the square frames that your clip is scaled to; twice the side is "
+    "four times the work.",
+    "name colours": "Colours",
+    "help colours": "Whether the network sees your clip in colour or in grey.",
+    "choice colour": "colour",
+    "choice grey": "grey",
+    "name every": "Every n-th frame",
+    "help every": "1 takes all frames of your clip, 2 every second one: then things move twice as "
+    "far from one frame to the next, and there are half as many frames to learn from.",
+    "own help crop": "Side of the piece of each frame, at a random place, that training sees; 0 is "
+    "the whole frame. Smaller pieces train faster.",
     "name context_frames": "Frames seen",
     "help context_frames": "How many frames the network sees before its first prediction.",
     "name horizon": "Horizon",
@@ -366,6 +378,8 @@ ENGLISH: dict[str, str] = {
     "no error": "no error",
     "largest error": "largest error {n}, {side}, at {x}, {y}",
     "help animate": "Play the sequence: what was seen, then truth and prediction",
+    "under colour": "too dark",
+    "over colour": "too bright",
     "under grey": "too dark",
     "over grey": "too bright",
     "under map": "too low",
@@ -566,6 +580,38 @@ ENGLISH: dict[str, str] = {
     "speed look": "Show a sequence above, at speed:",
     "speed look at": "Show a sequence of speed {n} above",
     "speed sample": "speed {speed}: {n} of {of}",
+    # One's own clip
+    "clip title": "Your clip",
+    "clip open": "Open a clip…",
+    "clip camera": "Use the camera",
+    "clip record": "Record 10 s",
+    "clip hint": "A video, an animated GIF, WebP or PNG, or a NumPy array, of 20 to 600 frames. It "
+    "stays with this training: nobody else can fetch it, and it is deleted together with it. A "
+    "checkpoint that you save holds your clip, too.",
+    "clip reading": "Reading frame {n} of {of}",
+    "clip sending": "Sending your clip",
+    "clip recording": "Recording: {n} s left",
+    "go on": "go on",
+    "help go on": "Let the network predict 50 frames that come after the end of your clip",
+    "after the end": "after the end",
+    "baseline mean_frame": "mean frame",
+    "notice clip opened": "Your clip is open: {frames} frames. Its last {judged} frames are for "
+    "judging, and training never sees them. Press Train.",
+    "notice clip unlike": "Your clip is open, but its last {judged} frames, which are for judging, "
+    "look unlike all the others, so good scores cannot be expected. A clip in which things come "
+    "again teaches more.",
+    "notice clip video": "This browser cannot play this video. Try one in MP4 or WebM, or an "
+    "animated GIF.",
+    "notice clip short": "This video is too short: it must last at least 0.6 s.",
+    "notice clip large": "This file is too large: a clip must be at most 64 MiB.",
+    "notice no clip here": "Only the scene “Your own clip” takes a clip.",
+    "notice camera unsafe": "A browser lends its camera only to a page on this computer or at an "
+    "address that begins with https.",
+    "notice camera refused": "The camera was not allowed. Allow it in the browser's address bar "
+    "and try again.",
+    "notice no camera": "No camera could be opened. Is one there, and does no other program use "
+    "it?",
+    "name clip": "The clip",
     "leave speed": "back to the samples",
     "help leave speed": "Show the scene's own samples again",
     "speed heat": "SSIM minus the better baseline's",
@@ -790,6 +836,10 @@ ENGLISH: dict[str, str] = {
     "good forecast, and after some days the mean of all training maps (climatology) is hard "
     "to beat. That is why every score here stands beside those of these two baselines, on "
     "days that training never sees.",
+    "own how honest": "In most clips little changes from one frame to the next, so repeating the "
+    "last frame has a low error already. That is why every score here stands beside those of two "
+    "baselines that learn nothing, repeating the last frame and the mean of all training frames, "
+    "on the last fifth of the clip, which training never sees.",
     "how scores": "Error: the mean squared difference between predicted and true values (MSE). "
     "SSIM (structural similarity): how alike the pictures look, 1 at best. Skill score: 0 % "
     "is no better than repeating the last frame, 100 % is perfect. PSNR: how strong the "
@@ -847,7 +897,12 @@ ENGLISH: dict[str, str] = {
     "there.",
     "notice file of storm": "This file is of “The blizzard of 1996”: change to that scene, and "
     "open it there.",
+    "notice file of own": "This file is of “Your own clip”: change to that scene, and open it "
+    "there.",
     # Presets
+    "preset own-clip": "Your own clip",
+    "sentence own-clip": "Learns to predict the next frames of a clip that you bring. Until then, "
+    "a pendulum swings here.",
     "preset quick": "Quick start",
     "sentence quick": "Learns in seconds. The kernel reaches 2 px, just as far as the square "
     "moves. Try kernel 3: what breaks?",

@@ -1,4 +1,5 @@
-// Sprites into frames: {grey, missing}, a grey value a pixel and, where a point was not measured, a 1.
+// Sprites into frames: {grey, missing, rgba}: how bright a pixel is, a 1 where a point was not measured,
+// and its colours as they were drawn.
 import { make } from "./dom.js";
 
 // Unpack a PNG in base64 that holds frames of one size, one below the other.
@@ -15,10 +16,11 @@ export async function unpackSprites(sprites, width, height) {
 function oneFrame(rgba, start, length) {
   const grey = new Uint8ClampedArray(length), missing = new Uint8Array(length);
   for (let i = 0; i < length; i += 1) {
-    grey[i] = rgba[start + 4 * i];
-    missing[i] = rgba[start + 4 * i + 3] < 128 ? 1 : 0;
+    const at = start + 4 * i;
+    grey[i] = 0.299 * rgba[at] + 0.587 * rgba[at + 1] + 0.114 * rgba[at + 2]; // which of a grey pixel is its value
+    missing[i] = rgba[at + 3] < 128 ? 1 : 0;
   }
-  return { grey, missing };
+  return { grey, missing, rgba: rgba.subarray(start, start + 4 * length) };
 }
 
 // A picture's frames: those seen, the true ones that follow, and the prediction of them.

@@ -3,7 +3,7 @@ import { $, make, setText } from "./dom.js";
 import { here, own } from "./scenes.js";
 import { isWorded, text } from "./words.js";
 
-const FACTS = ["opened", "restarted", "resumed", "no gpu", "thrown"];
+const FACTS = ["opened", "restarted", "resumed", "no gpu", "thrown", "clip opened"];
 // Buttons of a notice: actions of the page, worded "offer <action>".
 const OFFERS = { reset: ["restart", "undo-settings"], thrown: ["undo-reset"] };
 
@@ -34,5 +34,5 @@ export function wordNotice(notice) {
     return text("refused", { name: settingName(notice.name), value: wordValue(notice.value), rule });
   }
   if (notice.key === "reset") return text("notice reset", { names: notice.names.map(settingName).join(text("comma")) });
-  return text(`notice ${notice.key}`, { text: notice.text ?? "" });
+  return text(`notice ${notice.key}`, { text: "", ...notice });
 }

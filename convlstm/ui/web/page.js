@@ -2,6 +2,7 @@
 // Nothing happens before `start`, which Gradio's component calls with what it has.
 import { turnBrightness } from "./brighten.js";
 import { addChange, changeParts, removeChange, switchChannel, transplant } from "./changes.js";
+import { CLIP, prepareClip } from "./clip.js";
 import { buildHelp, wordControls } from "./controls.js";
 import { drawCurve } from "./curve.js";
 import { $, $$, hear, make, root, tell, useRoot } from "./dom.js";
@@ -73,6 +74,7 @@ const ACTIONS = {
   pin,
   unpin: (button) => unpin(Number(button.dataset.pin)),
   "use-pinned": (button) => usePinned(Number(button.dataset.pin)),
+  ...CLIP,
   brighten: () => {
     turnBrightness();
     drawStage();
@@ -196,6 +198,7 @@ function listen() {
   hear("moment", goToMoment);
   hear("drawn", drawMoment);
   useInside();
+  prepareClip();
   hear("tab", openTab);
   hear("tab-opened", showSnapshot);
   new ResizeObserver(drawAll).observe(root);

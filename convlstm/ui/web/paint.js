@@ -25,12 +25,12 @@ export function paint(canvas, frame, { picture, stage, room, window = null, trut
   if (!frame) return context.clearRect(0, 0, canvas.width, canvas.height);
 
   const dark = document.body.classList.contains("dark"), table = tableOf(stage.colours), ground = groundOf(dark);
-  const image = new ImageData(width, height), holes = [];
+  const image = new ImageData(width, height), holes = [], inColour = stage.colours === "colour" && !truth;
   for (let y = 0; y < height; y += 1) {
     for (let x = 0; x < width; x += 1) {
       const from = (y + top) * picture.width + x + left, to = 4 * (y * width + x), hole = frame.missing[from] || truth?.missing[from];
       if (hole) holes.push([x, y]);
-      image.data.set(hole ? ground : truth ? errorColour(gain * (frame.grey[from] - truth.grey[from]), stage.colours, dark) : table[Math.min(255, gain * frame.grey[from])], to);
+      image.data.set(hole ? ground : inColour ? frame.rgba.subarray(4 * from, 4 * from + 3) : truth ? errorColour(gain * (frame.grey[from] - truth.grey[from]), stage.colours, dark) : table[Math.min(255, gain * frame.grey[from])], to);
       image.data[to + 3] = 255;
     }
   }

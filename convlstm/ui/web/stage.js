@@ -2,6 +2,7 @@
 import { gainOf, showBrightness } from "./brighten.js";
 import { fullErrorOf, gradient } from "./colours.js";
 import { describeFrame } from "./describe.js";
+import { showClip } from "./clip.js";
 import { $, $$, make, setText, tell } from "./dom.js";
 import { framesAt, unpackPicture } from "./frames.js";
 import { drawLeadTimes } from "./lead.js";
@@ -38,16 +39,19 @@ export function drawStage() {
   const { stage } = snapshot, { picture } = frames;
   $("[data-do=closeup]").hidden = !stage.closeUp;
   $(".draw").hidden = !stage.drawable;
+  showClip(snapshot);
   setText($(".stage-title"), text("stage title", { n: picture.context, m: picture.horizon }));
   setText($(".sample-name"), sampleName(picture));
-  $("[data-do=leave-speed]").hidden = picture.speed === null;
+  $("[data-do=leave-speed]").hidden = picture.speed === null && !picture.beyond;
+  $(".stage").classList.toggle("beyond", Boolean(picture.beyond));
   showBrightness(stage);
   drawRows(frames, stage);
   drawKeys(stage);
   drawMoment();
 }
 
-function sampleName({ sample, samples, speed }) {
+function sampleName({ sample, samples, speed, beyond }) {
+  if (beyond) return text("after the end");
   if (sample === null) return text("your drawing");
   return text(speed === null ? "sample" : "speed sample", { n: sample + 1, of: samples, speed });
 }
@@ -79,7 +83,7 @@ function drawRows(frames, stage) {
       paint(canvas, frame, { picture, stage, room, gain: gainOf(stage), truth: name === "error" ? truth : null });
       canvas.setAttribute("aria-label", describeFrame(name, lead, shown, picture, stage));
       // Moments stand under what was seen and under the truth: once for each column.
-      if (name === "input" || name === "truth") setText($("figcaption", list.children[i]), picture.times?.[picture.context + lead - 1] ?? moment(lead));
+      if (name === "input" || name === (picture.beyond ? "prediction" : "truth")) setText($("figcaption", list.children[i]), picture.times?.[picture.context + lead - 1] ?? moment(lead));
     });
   });
 }
