@@ -588,12 +588,12 @@ CHINESE: dict[str, str] = {
     "inside title": "单元内部",
     "inside seen": "读完 {moment} 帧之后",
     "inside predicted": "读完自己预测的 {moment} 帧之后",
-    "inside hint": "每一行是网络记忆的一个通道，每一列是单元的一个部分。点击一个像素，看它如何算"
-    "出，能看到多远。",
+    "inside hint": "每一行是一个通道，每一列是单元的一个部分：门、新内容、记忆或状态。点击一个像"
+    "素，看它如何算出，能看到多远。",
     "inside cells": "哪一层",
     "inside switches": "单元：点字母可关掉或打开相应部分",
-    "inside switches hint": "点一个字母，所有通道的这一部分就被关掉；请看下面的预测如何变化。",
-    "inside close": "关闭单元内部",
+    "inside switches hint": "点一个字母，这一层所有通道的这一部分就被关掉；请看下面的预测如何变化。",
+    "inside close": "关闭“单元内部”",
     "inside unread": "这一层此刻没有读入任何内容。",
     "cell layer": "第 {n} 层",
     "cell encoder": "编码器 {n}",
@@ -616,9 +616,9 @@ CHINESE: dict[str, str] = {
     "bar memory": "c 的颜色取自 tanh c，也就是输出门放出的值。",
     "pixel hint": "点击图中的一个像素，这里会写出它的值是怎样算出的。",
     "pixel where": "通道 {channel}，第 {row} 行，第 {column} 列：",
-    "pixel sums": "来自画面、h 和偏置的值相加，再经 sigmoid（g 经 tanh）得到数值。被关掉的部分数"
-    "值为 0。",
-    "term frame": "画面",
+    "pixel sums": "输入 x（画面，或下面一层）、之前的状态 h 和偏置（一个常数）给出的值相加，再由 σ"
+    "（g 由 tanh）压缩成数值。被关掉的部分数值为 0。",
+    "term frame": "x",
     "term h": "h",
     "term bias": "偏置",
     "term peephole": "窥视孔连接",
@@ -653,43 +653,46 @@ CHINESE: dict[str, str] = {
     "transplant guess": "你的猜测",
     "transplant go": "移植",
     "guess none": "你的猜测……",
-    "guess own": "在它自己的画面所示之处",
-    "guess other": "在另一段序列的位置",
-    "guess nothing": "哪里都没有：全黑",
+    "guess own": "如它自己的画面所示",
+    "guess other": "如另一段序列所示",
+    "guess nothing": "什么都不画",
     "your guess": "你的猜测：{guess}。",
     "transplant own": "结果：它依据自己的最新一帧。画面说明在哪里，记忆至多说明往哪里去。",
+    "storm transplant own": "结果：它依据自己的最新一张图，而不是另一时段的记忆。",
     "transplant other": "结果：它依据另一段序列的记忆。",
     "transplant neither": "结果：两者都不是；外来的记忆弄糟了预测。",
     "transplant errors": "与自己的下一帧相比误差为 {own}，与另一段的下一帧相比为 {other}；完全没"
     "有记忆时为 {nothing}。",
     "rank title": "哪些通道重要？",
-    "rank hint": "依次让每个通道静默（记忆和状态都为 0），再求没有它时的验证误差。有些通道几乎不"
-    "被需要。",
-    "rank go": "逐个静默",
+    "rank hint": "依次关掉每个通道（记忆和状态都为 0），再求没有它时的验证误差。有些通道几乎不被需"
+    "要。",
+    "rank go": "逐个关掉",
     "rank stop": "停止",
     "rank running": "已完成 {share}",
-    "rank done": "没有各通道时的误差，取自 {n} 个验证序列；显示 {shown}/{of}。",
-    "rank done before": "没有各通道时的误差，取自 {n} 个验证序列；显示 {shown}/{of}。此后网络又学"
-    "了一些。",
+    "rank done": "没有各通道时的误差，取自 {n} 个验证序列。显示 {of} 个通道中的 {shown} 个，影响最"
+    "大的在前。",
+    "rank done before": "没有各通道时的误差，取自 {n} 个验证序列。显示 {of} 个通道中的 {shown} 个，"
+    "影响最大的在前。此后网络又学了一些。",
     "rank stopped": "已停止。",
     "rank failed": "服务器出错，请再试一次。",
-    "rank whole": "全部通道",
+    "rank whole": "保留全部通道",
     "compared title": "各预测步的误差",
-    "compared label": "各预测步的误差：改动前与改动后",
-    "compared truth": "真实",
+    "compared label": "各预测步的误差图：改动前与改动后",
+    "compared truth": "真值",
     "compared without": "原样",
     "compared with": "改动后",
     # How it works
     "how it works": "工作原理",
     "how cell": "单元",
-    "how cell text": "ConvLSTM 逐帧读入序列，并带着记忆 c 和状态 h 前进；取值 0 到 1 的门决定写"
-    "入、保留和输出多少。它是一个 LSTM（长短期记忆），只是所有矩阵乘法都换成了卷积（∗）：记忆"
-    "成为一组图像，在一个角落学到的规律适用于整个画面。⊙ 是逐像素相乘，σ 压缩到 (0, 1)。",
-    "how drawing": "单元示意图：画面 x 与状态 h 经过一次卷积，得到输入门、遗忘门、输出门和新的"
-    "内容，用来更新记忆 c 和状态 h",
+    "how cell text": "ConvLSTM 逐帧读入序列，并带着记忆 c 和状态 h 前进；取值 0 到 1 的门决定写入、"
+    "保留和输出多少。它是一个 LSTM（长短期记忆），只是所有矩阵乘法都换成了卷积（∗）：记忆成为一组"
+    "图像，在一个角落学到的规律适用于整个画面。⊙ 是逐像素相乘，σ 压缩到 (0, 1)，tanh 压缩到 (−1, "
+    "1)。",
+    "how drawing": "单元示意图：画面 x 与状态 h 经过一次卷积，得到输入门、遗忘门、输出门和新内容，"
+    "用来更新记忆 c 和状态 h",
     "eq input": "输入门：写入多少",
     "eq forget": "遗忘门：保留多少",
-    "eq candidate": "新的内容（候选）",
+    "eq candidate": "新内容（候选）",
     "eq output": "输出门：输出多少",
     "eq memory": "记忆：保留的加上写入的",
     "eq state": "状态，经 1×1 卷积读出为下一帧",

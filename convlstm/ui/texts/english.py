@@ -650,13 +650,13 @@ ENGLISH: dict[str, str] = {
     "inside title": "Inside the cell",
     "inside seen": "after it has seen the frame at {moment}",
     "inside predicted": "after it has read its own prediction at {moment}",
-    "inside hint": "Each row is one channel of the network's memory, each column one part of it. "
-    "Click a pixel to see its arithmetic and how far it sees.",
+    "inside hint": "Each row is one channel, each column one part of the cell: a gate, the new "
+    "content, the memory or the state. Click a pixel to see its arithmetic and how far it sees.",
     "inside cells": "which layer",
     "inside switches": "the cell: its letters switch its parts off and on",
-    "inside switches hint": "Click a letter to switch that part off in every channel, and watch "
-    "the prediction below.",
-    "inside close": "close the look inside",
+    "inside switches hint": "Click a letter to switch that part off in every channel of this "
+    "layer, and watch the prediction below.",
+    "inside close": "close “Inside the cell”",
     "inside unread": "This layer reads nothing at this moment.",
     "cell layer": "Layer {n}",
     "cell encoder": "Encoder {n}",
@@ -677,11 +677,12 @@ ENGLISH: dict[str, str] = {
     "part h": "state",
     "map label": "map of {part}, channel {channel}; arrow keys choose a pixel",
     "bar memory": "The colour of c follows tanh c, which is what the output gate lets out.",
-    "pixel hint": "Click a pixel of a map: here stands how its value comes about.",
+    "pixel hint": "Click a pixel of a map to see here how its value comes about.",
     "pixel where": "Channel {channel}, row {row}, column {column}:",
-    "pixel sums": "What the frame, h and the bias give is added up; a sigmoid, for g tanh, makes "
-    "the value of it. A part that is switched off has the value 0.",
-    "term frame": "frame",
+    "pixel sums": "What the input x (the frame, or the layer below), the state h before and the "
+    "bias (a constant) give is added up; σ, for g tanh, squeezes the sum into the value. A part "
+    "that is switched off has the value 0.",
+    "term frame": "x",
     "term h": "h",
     "term bias": "bias",
     "term peephole": "peephole",
@@ -709,7 +710,7 @@ ENGLISH: dict[str, str] = {
     "switch label": "switch off {part}, the {name}",
     "transplant title": "Another memory",
     "transplant hint": "Just before its newest frame, the network gets what it would remember of "
-    "another sequence. Where will it see the square next? Guess first.",
+    "another sequence. Where will it draw the square next? Guess first.",
     "digits transplant hint": "Just before its newest frame, the network gets what it would "
     "remember of another sequence. Which digits will it draw next? Guess first.",
     "storm transplant hint": "Just before its newest map, the network gets what it would remember "
@@ -718,28 +719,30 @@ ENGLISH: dict[str, str] = {
     "transplant guess": "your guess",
     "transplant go": "Transplant it",
     "guess none": "Your guess …",
-    "guess own": "where its own frames say",
-    "guess other": "where the other's would be",
-    "guess nothing": "nowhere: a black frame",
+    "guess own": "as its own frames say",
+    "guess other": "as the other sequence says",
+    "guess nothing": "nothing at all",
     "your guess": "Your guess: {guess}.",
     "transplant own": "Found: it goes by its own newest frame. That frame says where, and the "
     "memory at most where to.",
+    "storm transplant own": "Found: it goes by its own newest map, and not by the other's memory.",
     "transplant other": "Found: it goes by the other's memory.",
     "transplant neither": "Found: it follows neither; the foreign memory spoils its prediction.",
     "transplant errors": "Its error against its own next frame is {own}, against the other's "
     "{other}; with no memory at all {nothing}.",
     "rank title": "Which channels matter?",
-    "rank hint": "Each channel is silenced in turn, its memory and its state, and the validation "
-    "error is taken without it. Some are hardly missed.",
-    "rank go": "Silence each channel",
+    "rank hint": "Each channel is switched off in turn, its memory and its state, and the "
+    "validation error is taken without it. Some are hardly missed.",
+    "rank go": "Switch off each in turn",
     "rank stop": "Stop",
     "rank running": "{share} done",
-    "rank done": "Error without each channel, of {n} validation sequences; {shown} of {of}.",
-    "rank done before": "Error without each channel, of {n} validation sequences; {shown} of {of}. "
-    "The network has learnt on since.",
+    "rank done": "The error without each channel, over {n} validation sequences. Channels shown: "
+    "{shown} of {of}, the most missed first.",
+    "rank done before": "The error without each channel, over {n} validation sequences. Channels "
+    "shown: {shown} of {of}, the most missed first. The network has learnt on since.",
     "rank stopped": "Stopped.",
     "rank failed": "Something went wrong on the server. Try again.",
-    "rank whole": "all channels",
+    "rank whole": "with all channels",
     "compared title": "Error by lead time",
     "compared label": "chart of the error by lead time, without and with the change",
     "compared truth": "Truth",
@@ -749,10 +752,10 @@ ENGLISH: dict[str, str] = {
     "how it works": "How it works",
     "how cell": "The cell",
     "how cell text": "A ConvLSTM reads a sequence frame by frame and carries a memory c and a "
-    "state h along; gates between 0 and 1 say how much is written, kept and shown. It is an "
-    "LSTM (long short-term memory) whose every product with a matrix is a convolution (∗), so "
-    "that the memory is a set of pictures and what is learnt in one corner holds everywhere. "
-    "⊙ multiplies pixel by pixel, σ squeezes into (0, 1).",
+    "state h along; gates between 0 and 1 say how much is written, kept and shown. It is an LSTM "
+    "(long short-term memory) whose every product with a matrix is a convolution (∗), so that the "
+    "memory is a set of pictures and what is learnt in one corner holds everywhere. ⊙ multiplies "
+    "pixel by pixel, σ squeezes into (0, 1), tanh into (−1, 1).",
     "how drawing": "drawing of the cell: frame x and state h go through one convolution, which "
     "gives input gate, forget gate, output gate and new content; these update the memory c "
     "and the state h",
