@@ -397,7 +397,7 @@ ENGLISH: dict[str, str] = {
     "lesson keep answers": "That is what I saw",
     "lesson guessed": "Your guess: {words}.",
     "lesson next": "Next lesson",
-    "lesson last": "That was the last lesson",
+    "lesson last": "That was the last: leave the lesson",
     "lesson choice yes": "yes",
     "lesson choice no": "no",
     "lesson choice mse": "trained with MSE",
@@ -421,37 +421,41 @@ ENGLISH: dict[str, str] = {
     "lesson errors": "{error} / {baseline}",
     "locked by link": "Locked by whoever made this link.",
     "link locks": "Whoever made this link has locked: {names}.",
-    "locked by lesson": "Locked: lesson {n} compares trainings that differ in nothing but {names}.",
+    "locked by lesson": "Locked: lesson {n} changes only {names}, so that nothing else can make a "
+    "difference.",
     "locked all": "Locked: lesson {n} looks at one network as it is.",
-    "notice no such lesson": "This link names a lesson that there is not: the lessons are 1 to 6.",
-    "notice answer first": "Answer every question first; any guess will do.",
+    "notice no such lesson": "This link names a lesson that does not exist: the lessons are 1 to "
+    "6.",
+    "notice answer first": "Answer every question first.",
     "notice no lesson": "This training belongs to no lesson, so there is nothing to answer.",
     "notice file in lesson": "A lesson has a network of its own. Leave the lesson to open a "
     "checkpoint.",
     "name lesson": "The lesson",
     "lesson kernel": "Kernel against speed",
     "lesson kernel why": "A ConvLSTM looks at each pixel's neighbourhood only: a kernel of 3 px "
-    "lets information travel 1 px a frame in each layer. The square moves 4 px a frame.",
+    "lets information travel 1 px a frame in each layer. What all layers make together is the "
+    "reach. The square moves 4 px a frame.",
     "lesson kernel ask learns": "Will this network learn to predict the square, if it trains long "
     "enough?",
     "lesson kernel ask reach": "How far must information travel a frame, at least, for a skill "
-    "over 80 %?",
+    "score over 80 % (100 % is perfect)?",
     "lesson kernel do": "Press Train and wait for the end. Then let information travel further: "
     "choose kernel 5 or 7 and a second layer (the line under them says how far it goes) and train "
     "again. Four layers of kernel 3 reach as far.",
     "lesson kernel step fails": "A training whose reach is too short came to its end",
-    "lesson kernel step works": "A training with a reach of 4 px or more has a skill over 80 %",
+    "lesson kernel step works": "A training with a reach of 4 px or more has a skill score over "
+    "80 %",
     "lesson kernel found": "In each frame information moves (k−1)/2 px in every layer, and a "
     "square that is faster is out of sight. Longer training cannot replace reach.",
     "lesson kernel fact trained": "Kernel {kernel}, layers {layers}: {reach} px",
-    "lesson kernel measured trained": "skill {skill}",
+    "lesson kernel measured trained": "skill score {skill}",
     "lesson black": "The clever black frame",
     "lesson black why": "SSIM says how alike two pictures look: 1 is perfect. Imagine a predictor "
     "that has learnt nothing and answers every question with a black frame. The square is 5 px "
     "wide and the frame 64.",
     "lesson black ask ssim": "What SSIM does it get, from 0 to 1?",
-    "lesson black do": "Look at “black frame” in the tile of SSIM. Then push it under 0.7: change "
-    "the canvas and the square's size, and press Reset, which measures anew. Nothing has to be "
+    "lesson black do": "Look at “black frame” under SSIM. Then push it under 0.7: change the "
+    "canvas and the square's size, and press Reset, which measures anew. Nothing has to be "
     "trained.",
     "lesson black step bright": "The black frame's SSIM is under 0.7",
     "lesson black found": "Where most of a picture is black, black is nearly right, and the score "
@@ -461,7 +465,7 @@ ENGLISH: dict[str, str] = {
     "lesson blur": "Blur",
     "lesson blur why": "This network is trained already, and predicts ten frames of two digits. "
     "It cannot know everything, and what training makes small (the loss) decides what it does "
-    "where it is unsure: MSE punishes large errors, SSIM asks for alike pictures.",
+    "where it is unsure: MSE punishes large errors, SSIM asks for pictures that look alike.",
     "lesson blur ask sharper": "Whose pictures are sharper?",
     "lesson blur ask lower": "Which has the lower error (MSE)?",
     "lesson blur do": "Press Train: the network goes on learning for a short while with MSE. Then "
@@ -474,20 +478,21 @@ ENGLISH: dict[str, str] = {
     "come, which is a blur. That errs least, and looks least like a digit.",
     "lesson blur fact trained": "{loss}: error {error}",
     "lesson blur measured trained": "{sharpness} as sharp as the truth",
-    "lesson memory": "Behind the wall",
+    "lesson memory": "Behind the bar",
     "lesson memory why": "The square moves to the right at 1 px a frame, and passes behind a bar. "
     "While it is hidden, no frame shows it: the network must remember it in its memory c, and the "
     "forget gate says how much of c is kept.",
-    "lesson memory ask out": "Once it is trained: where does the predicted square come out of the "
-    "bar with the forget gate switched off?",
-    "lesson memory do": "Press Train and wait for the end. Then press “Look inside”, and switch "
-    "the forget gate off there, in all channels and at all times. Compare the predictions.",
+    "lesson memory ask out": "Once it is trained: where and when does the predicted square come "
+    "out from behind the bar with the forget gate switched off?",
+    "lesson memory do": "Press Train and wait for the end. Then press “Look inside” and click the "
+    "letter f there, which switches the forget gate off, in all channels and at all times. "
+    "Compare the predictions.",
     "lesson memory step trained": "A training came to its end",
-    "lesson memory step off": "Without the forget gate the error is 3 times higher",
+    "lesson memory step off": "Without the forget gate the error is at least 3 times as high",
     "lesson memory found": "With the forget gate off the square is gone as soon as it is hidden. "
     "What is hidden survives only in c.",
     "lesson memory fact trained": "Trained",
-    "lesson memory measured trained": "skill {skill}",
+    "lesson memory measured trained": "skill score {skill}",
     "lesson memory fact inside": "Error before / with the change",
     "lesson memory measured inside": "{before} / {after}",
     "lesson speeds": "Train slow, test fast",
@@ -495,23 +500,24 @@ ENGLISH: dict[str, str] = {
     "frame. A person who has watched them could follow a slower or a faster square just as well.",
     "lesson speeds ask speeds": "Which speeds, in px a frame, can the network follow?",
     "lesson speeds do": "Test it at every speed. It follows a speed where its error is less than "
-    "half of the better baseline's: mark those.",
+    "half of the better baseline's (black frame, or repeat last frame): mark those.",
     "lesson speeds button": "Test all speeds",
     "lesson speeds step tested": "Tested at every speed",
     "lesson speeds step marked": "Marked the speeds that it follows",
-    "lesson speeds found": "It follows the speeds that it has seen, and no other; it cannot even "
-    "stand still. It learnt these speeds, not motion.",
+    "lesson speeds found": "It follows the speeds that it has seen, and no other, not even a "
+    "square that stands still. It learnt these speeds, not motion.",
     "lesson walls": "The wall that teleports",
     "lesson walls why": "With the walls on wrap, a square that reaches the right or the lower "
-    "side comes in again on the other one, as if teleported. What you see here is the last frame "
-    "before the prediction.",
+    "side comes in again on the opposite one, as if teleported. What you see here is the last "
+    "frame before the prediction.",
     "lesson walls ask place": "Where will the square be right after it has reached the wall? "
     "Click on the large frame, or give the place in px.",
-    "lesson walls do": "Press Train and watch the wall while you look ahead ten frames. Then let "
-    "the square bounce: choose bounce under Walls, and train again.",
+    "lesson walls do": "Press Train, move “Moment” to t + 10, and watch the wall. Then let the "
+    "square bounce: choose bounce under Walls, and train again.",
     "lesson walls step trained wrap": "Trained with walls that wrap",
     "lesson walls step trained bounce": "Trained with walls that bounce",
-    "lesson walls step better": "At the wall, the error is 3 times lower with bounce",
+    "lesson walls step better": "At the wall, the error with bounce is at most a third of that "
+    "with wrap",
     "lesson walls found": "The place where it comes in again is a whole canvas away, and a reach "
     "of 2 px a frame sees nothing of it. A square that bounces stays where the network looks.",
     "lesson walls fact trained": "Error at the wall, {walls}",
