@@ -101,11 +101,11 @@ ENGLISH: dict[str, str] = {
     "name canvas": "Canvas",
     "help canvas": "Side of the frame; twice the side is four times the work.",
     "name directions": "Directions",
-    "help directions": "Squares move down and to the right only, as in the article, or every way, "
-    "or straight to the right.",
+    "help directions": "Squares move down and to the right only, or every way, or straight to the "
+    "right.",
     "name exact_speed": "Exact speed",
-    "help exact_speed": "Every square moves at exactly this speed, instead of 1 px a frame up to "
-    "it.",
+    "help exact_speed": "Every square moves at exactly the speed set, instead of at 1 px a frame "
+    "up to it.",
     "name bar_width": "Bar width",
     "help bar_width": "An upright bar hides what is behind it, so that the network has to remember "
     "the square. 0 takes the bar away.",
@@ -115,11 +115,11 @@ ENGLISH: dict[str, str] = {
     "help bar_hides": "What the bar hides: squares in the input only, while the truth still shows "
     "them, or in the truth as well.",
     "name bar_grows": "Bar grows",
-    "help bar_grows": "Share of the training over which the bar grows from 1 px to its width. From "
-    "behind a wide bar alone, little is learnt.",
+    "help bar_grows": "Share of the training over which the bar grows from 1 px to its width. "
+    "Where it is wide from the start, little is learnt.",
     "name dropped_frames": "Dropped frames",
-    "help dropped_frames": "Share of the frames seen that are black instead, picked at random. The "
-    "first is always shown.",
+    "help dropped_frames": "Share of the frames seen that are black, as if lost, picked at "
+    "random. The first is always shown.",
     "name noise": "Noise",
     "help noise": "How strong the noise is on the frames that the network sees; the truth "
     "stays clean.",
@@ -343,13 +343,13 @@ ENGLISH: dict[str, str] = {
     "whole label": "whole frame of the truth; the box marks the close-up",
     "brighten": "brighten ×10",
     "help brighten": "Show every picture ten times as bright: what looks black may be a faint haze",
-    "brightened": "Brightened: every picture below is drawn ten times as bright as it is.",
-    "model shown": "Model on show: {settings}.",
+    "brightened": "Brightened: every frame shown here is drawn ten times as bright as it is.",
+    "model shown": "Network on show: {settings}.",
     "model others": "Train would use {settings}.",
     "model goes on": "The panel shows other settings ({settings}); this run goes on with its own.",
     "model more": "{n} more",
     "use model": "Use its settings",
-    "help use model": "Set the panel to the settings of the model on show",
+    "help use model": "Set the panel to the settings of the network on show",
     "previous": "previous sample",
     "next": "next sample",
     "sample": "sample {n} of {of}",
@@ -560,8 +560,8 @@ ENGLISH: dict[str, str] = {
     "speed follows": "Better than both baselines at speeds: {speeds}. Trained at: {trained}.",
     "speed follows none": "At no speed better than both baselines. Trained at: {trained}.",
     "speed chart": "Error by speed",
-    "speed chart label": "chart of the prediction error by speed, beside the baselines; the table "
-    "beside it has the numbers",
+    "speed chart label": "chart of the prediction error by speed, beside the baselines; the "
+    "sentence above it says at which speeds it is better than they are",
     "speed lead": "which predicted frames count",
     "speed lead next": "next frame (t + 1)",
     "speed lead mean": "mean of {n} frames",
@@ -583,8 +583,8 @@ ENGLISH: dict[str, str] = {
     # Pinned runs
     "compare runs": "Compare runs",
     "pin": "Pin this run",
-    "pin hint": "Keeps this run as it is now: its network, curve and scores, up to three runs. "
-    "Then change a setting, train again, and see here what it changed.",
+    "pin hint": "Keeps this run as it is now, with its network, curve and scores; three runs can "
+    "be kept. Then change a setting, train again, and see here what it changed.",
     "pins full": "Three runs are pinned, and no more can be: unpin one first.",
     "get comparison": "All as CSV",
     "help comparison": "Curves, scores and settings of this run and of the pinned ones.",
@@ -748,6 +748,11 @@ ENGLISH: dict[str, str] = {
     "shown: {shown} of {of}, the most missed first. The network has learnt on since.",
     "rank stopped": "Stopped.",
     "rank failed": "Something went wrong on the server. Try again.",
+    "name experiment": "What is changed",
+    "name cell": "Layer",
+    "name channel": "Channel",
+    "name row": "Row",
+    "name column": "Column",
     "rank whole": "with all channels",
     "compared title": "Error by lead time",
     "compared label": "chart of the error by lead time, without and with the change",
@@ -903,6 +908,7 @@ ENGLISH: dict[str, str] = {
     **{f"rule {key}": rule.replace(":g}", "}") for key, rule in RULES.items()},
     # And it has its own names for settings and their values.
     "rule mapping": "must be a set of settings",
+    "rule experiment": "must be at most {high} changes at once",
     "rule needs multiscale": "works only with the multi-scale architecture",
     "rule needs next frames": "works only with the stack architecture, which predicts every next "
     "frame",
