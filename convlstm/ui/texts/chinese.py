@@ -624,8 +624,8 @@ CHINESE: dict[str, str] = {
     "term bias": "偏置",
     "term peephole": "窥视孔连接",
     "term value": "数值",
-    "field words": "输入上的黄框是这个像素所能知道的范围：最新一帧中它周围 {radius} 像素，每往前"
-    "一帧再多 {hop} 像素。",
+    "field words": "输入上的黄框是这个像素所能知道的范围：刚读入的一帧中它周围 {radius} 像素，每往"
+    "前一帧再多 {hop} 像素。",
     "outside reach": "下一帧里有东西出现在离现有亮处 {moves} 像素的地方，而信息每帧只传 {reach} "
     "像素：无论训练多久，这个网络都不可能知道。",
     "try title": "没有它会怎样？",

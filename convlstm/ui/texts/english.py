@@ -694,7 +694,7 @@ ENGLISH: dict[str, str] = {
     "term peephole": "peephole",
     "term value": "value",
     "field words": "The yellow squares over the input show what this pixel can know of: {radius} "
-    "px around it in the newest frame, {hop} px more in each frame before.",
+    "px around it in the frame just read, {hop} px more in each frame before.",
     "outside reach": "The next frame shows something {moves} px away from where anything is now, "
     "but information travels only {reach} px a frame: this network cannot know it, however long it "
     "trains.",
