@@ -239,7 +239,7 @@ def _benchmark(add: Callable[..., _Parser]) -> None:
 def _study(add: Callable[..., _Parser]) -> None:
     parser = add(
         "study",
-        help="make the article's tables again: what each loss and each technique brings",
+        help="make the digits tutorial's tables again: what each loss and each technique brings",
         description="Train a few variants of one recipe from three seeds each, score them on "
         "sequences of unseen digits, and write a table and a picture. The small scale takes "
         "under an hour on two CPU cores. The same command goes on with an interrupted study.",
@@ -247,7 +247,7 @@ def _study(add: Callable[..., _Parser]) -> None:
     parser.set_defaults(command=study)
     parser.add_argument("name", choices=STUDIES, help="which table")
     parser.path("--out", "DIR", "keep the results there", required=True)
-    text = "of networks and trainings: small for a CPU, full (the article's) for a GPU [small]"
+    text = "of networks and trainings: small for a CPU, full (the tutorial's) for a GPU [small]"
     parser.add_argument("--scale", choices=get_args(Scale), default="small", help=text)
     parser.device()
 

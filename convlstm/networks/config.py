@@ -60,8 +60,8 @@ class NetworkConfig(Settings):
     architecture: Architecture = setting(
         "stack",
         Choice(get_args(Architecture)),
-        "stack (layers on one grid) or multiscale (the article's encoder-forecaster: down by half "
-        "from layer to layer, and up again)",
+        "stack (layers on one grid) or multiscale (the digits tutorial's encoder-forecaster: "
+        "down by half from layer to layer, and up again)",
     )
     patch_size: int = setting(
         1,
@@ -71,8 +71,8 @@ class NetworkConfig(Settings):
     output: Output = setting(
         "sigmoid",
         Choice(get_args(Output)),
-        "sigmoid, linear (as in the article) or change (what is added to the last frame); the last "
-        "two are clipped to [0, 1] when predicting",
+        "sigmoid, linear (as in the squares tutorial) or change (what is added to the last "
+        "frame); the last two are clipped to [0, 1] when predicting",
     )
     residual: bool = setting(
         False,

@@ -55,7 +55,7 @@ class Squares(Scene):
     walls: Walls = setting(
         "wrap",
         Choice(get_args(Walls)),
-        "wrap (to the other side, as in the article) or bounce",
+        "wrap (to the other side, as in the squares tutorial) or bounce",
         first=True,
     )
     num_squares: int = setting(1, Integer(1, 3), "squares in a sequence")
@@ -68,7 +68,8 @@ class Squares(Scene):
     directions: Directions = setting(
         "down-right",
         Choice(get_args(Directions)),
-        "down-right as in the article, all, for both signs on each axis, or right, straight across",
+        "down-right as in the squares tutorial, all, for both signs on each axis, or right, "
+        "straight across",
     )
     exact_speed: bool = setting(
         False, Flag(), "whether every square moves at exactly the speed, instead of 1 up to it"

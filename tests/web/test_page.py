@@ -221,7 +221,7 @@ def test_a_haze_is_seen_once_it_is_brightened_and_every_picture_says_so(begin):
 def test_the_model_on_show_is_named_and_its_settings_can_be_used(begin):
     model = SETTINGS | {"epochs": 1200, "speed": 4, "walls": "bounce", "peephole": True}
     page = begin(make_snapshot(shipped=True, state="finished", model=model))
-    expect(page.locator(".model-shown")).to_have_text("Model on show: Epochs 1200.")
+    expect(page.locator(".model-shown")).to_have_text("Network on show: Epochs 1200.")
     expect(page.locator(".model-others")).to_have_text("Train would use Epochs 260 · 3 more.")
     page.click("[data-do=use-model]")
     expect(page.locator("[data-name=epochs] output")).to_have_text("1200")

@@ -31,11 +31,11 @@ CHINESE: dict[str, str] = {
     "state patience": "已结束：验证集上不再变好",
     "state diverged": "已发散：训练失控",
     "state failed": "出错",
-    "state shipped": "事先训练好的模型，所示数据是它从未见过的：按“训练”来训练你自己的",
+    "state shipped": "事先训练好的网络，所示数据是它从未见过的：按“训练”来训练你自己的",
     "reason unwatched": "无人观看",
     "reason worker": "它两次使服务器的计算部分崩溃",
     "reason budget": "计算时间已用完",
-    "teacher state shipped": "事先训练好的模型，所示数据是它从未见过的",
+    "teacher state shipped": "事先训练好的网络，所示数据是它从未见过的",
     "advice diverged": "训练发散，多半是因为每一步改变太大。已保留到目前为止最好的权重。请试试"
     "更低的学习率。",
     "advice failed": "本次运行出错：{reason}。按“重置”从头开始。",
@@ -96,9 +96,9 @@ CHINESE: dict[str, str] = {
     "name canvas": "画布",
     "help canvas": "画面的边长；边长加倍，计算量变为四倍。",
     "name directions": "方向",
-    "help directions": "方块只向右下移动（如原文），或任意方向，或笔直向右。",
+    "help directions": "方块只向右下移动，或任意方向，或笔直向右。",
     "name exact_speed": "固定速度",
-    "help exact_speed": "每个方块都恰好以此速度移动，而不是从 1 到此值随机。",
+    "help exact_speed": "每个方块都恰好以设定的速度移动，而不是从 1 到此值随机。",
     "name bar_width": "挡板宽度",
     "help bar_width": "竖直的挡板遮住它后面的东西，网络必须记住方块。0 表示没有挡板。",
     "name bar_left": "挡板左距",
@@ -109,7 +109,7 @@ CHINESE: dict[str, str] = {
     "help bar_grows": "训练中挡板从 1 像素变到全宽的阶段所占的比例。"
     "若一开始挡板就很宽，几乎学不到东西。",
     "name dropped_frames": "丢帧",
-    "help dropped_frames": "已见各帧中随机变为全黑的比例。第一帧总会显示。",
+    "help dropped_frames": "已见各帧中随机变为全黑（好像丢失）的比例。第一帧总会显示。",
     "name noise": "噪声",
     "help noise": "网络所见画面上的噪声有多强；真值保持干净。",
     "name small_frames": "先用小画面",
@@ -310,13 +310,13 @@ CHINESE: dict[str, str] = {
     "whole label": "真实的整帧，方框标出特写的位置",
     "brighten": "增亮 ×10",
     "help brighten": "把每幅图都按十倍亮度显示：看似全黑的图可能有一层淡淡的雾",
-    "brightened": "已增亮：下面每幅图都按十倍亮度显示。",
-    "model shown": "当前展示的模型：{settings}。",
+    "brightened": "已增亮：这里的每一帧都按十倍亮度显示。",
+    "model shown": "当前展示的网络：{settings}。",
     "model others": "再训练会用 {settings}。",
     "model goes on": "面板上的设置不同（{settings}），当前运行仍用自己的设置。",
     "model more": "另有 {n} 项",
     "use model": "采用它的设置",
-    "help use model": "把面板设为当前展示的模型的设置",
+    "help use model": "把面板设为当前展示的网络的设置",
     "previous": "上一个样本",
     "next": "下一个样本",
     "sample": "样本 {n} / {of}",
@@ -365,7 +365,7 @@ CHINESE: dict[str, str] = {
     "lesson keep answers": "这是我看到的",
     "lesson guessed": "你的猜测：{words}。",
     "lesson next": "下一课",
-    "lesson last": "这是最后一课",
+    "lesson last": "最后一课已完成：离开课程",
     "lesson choice yes": "会",
     "lesson choice no": "不会",
     "lesson choice mse": "用 MSE 训练的",
@@ -389,18 +389,18 @@ CHINESE: dict[str, str] = {
     "lesson errors": "{error} / {baseline}",
     "locked by link": "由制作此链接的人锁定。",
     "link locks": "制作此链接的人锁定了：{names}。",
-    "locked by lesson": "已锁定：第 {n} 课比较的训练只在这些设置上不同：{names}。",
-    "locked all": "已锁定：第 {n} 课只研究一个现成设置的网络。",
+    "locked by lesson": "已锁定：第 {n} 课只改变 {names}，这样差别就不会来自别处。",
+    "locked all": "已锁定：第 {n} 课只看一个网络，它的设置保持不变。",
     "notice no such lesson": "此链接所指的课程不存在：课程为 1 到 6。",
-    "notice answer first": "请先回答每个问题；怎么猜都可以。",
+    "notice answer first": "请先回答每个问题。",
     "notice no lesson": "此训练不属于任何课程，因此没有要回答的问题。",
     "notice file in lesson": "课程有自己的网络。要打开检查点，请先离开课程。",
     "name lesson": "课程",
     "lesson kernel": "卷积核与速度",
-    "lesson kernel why": "ConvLSTM 只看每个像素的邻域：3 像素的卷积核让信息在每层每帧只传 1 像素"
-    "。方块每帧移动 4 像素。",
+    "lesson kernel why": "ConvLSTM 只看每个像素的周围：3 像素的卷积核让信息在每层每帧只传 1 像素，"
+    "各层相加就是信息每帧传播的距离。方块每帧移动 4 像素。",
     "lesson kernel ask learns": "只要训练够久，这个网络能学会预测方块吗？",
-    "lesson kernel ask reach": "要让技巧评分超过 80 %，信息每帧至少要传多远？",
+    "lesson kernel ask reach": "要让技巧评分超过 80 %（100 % 为完美），信息每帧至少要传多远？",
     "lesson kernel do": "按“训练”并等到结束。然后让信息传得更远：选卷积核 5 或 7，"
     "并加第二层（下面一行会显示传多远），再训练一次。四层卷积核 3 也能传得一样远。",
     "lesson kernel step fails": "一次信息传得不够远的训练已结束",
@@ -409,12 +409,12 @@ CHINESE: dict[str, str] = {
     "不了够远的传播距离。",
     "lesson kernel fact trained": "卷积核 {kernel}，{layers} 层：{reach} 像素",
     "lesson kernel measured trained": "技巧评分 {skill}",
-    "lesson black": "聪明的黑帧",
+    "lesson black": "聪明的全黑帧",
     "lesson black why": "SSIM 表示两幅图有多像：1 为完美。设想一个什么都没学的预测器，对任何问题"
     "都回答一张全黑的帧。方块边长 5 像素，画面边长 64 像素。",
     "lesson black ask ssim": "它的 SSIM 是多少（0 到 1）？",
-    "lesson black do": "看 SSIM 卡片里的“全黑帧”。然后把它压到 0.7 以下：改变画布和方块的大小，"
-    "再按“重置”，就会重新测量。不需要训练。",
+    "lesson black do": "看 SSIM 下面的“全黑帧”。然后把它压到 0.7 以下：改变画布和方块的大小，再按“"
+    "重置”，就会重新测量。不需要训练。",
     "lesson black step bright": "全黑帧的 SSIM 低于 0.7",
     "lesson black found": "画面大部分是黑色时，全黑就几乎正确，什么都没学也能得高分。没有基线，"
     "分数毫无意义。",
@@ -433,13 +433,13 @@ CHINESE: dict[str, str] = {
     "lesson blur found": "没把握时，MSE 让它画出所有可能结果的平均，也就是模糊。这样误差最小，却"
     "最不像数字。",
     "lesson blur fact trained": "{loss}：误差 {error}",
-    "lesson blur measured trained": "清晰度为真实画面的 {sharpness}",
-    "lesson memory": "墙后",
-    "lesson memory why": "方块每帧向右移动 1 像素，并从一根柱子后面经过。它被遮住时，没有一帧能"
-    "看到它：网络必须把它记在记忆 c 中，而遗忘门决定 c 保留多少。",
-    "lesson memory ask out": "训练好之后：如果关掉遗忘门，预测的方块会从柱子后哪里出来？",
-    "lesson memory do": "按“训练”并等到结束。然后按“看看内部”，在那里关掉遗忘门（所有通道、所有"
-    "时刻），比较两种预测。",
+    "lesson blur measured trained": "清晰度为真值的 {sharpness}",
+    "lesson memory": "挡板后面",
+    "lesson memory why": "方块每帧向右移动 1 像素，并从一块挡板后面经过。它被遮住时，没有一帧能看"
+    "到它：网络必须把它记在记忆 c 中，而遗忘门决定 c 保留多少。",
+    "lesson memory ask out": "训练好之后：如果关掉遗忘门，预测的方块会在何时何处从挡板后面出来？",
+    "lesson memory do": "按“训练”并等到结束。然后按“看内部”，在那里点字母 f，关掉遗忘门（所有通"
+    "道、所有时刻），比较两种预测。",
     "lesson memory step trained": "一次训练已结束",
     "lesson memory step off": "没有遗忘门，误差至少是 3 倍",
     "lesson memory found": "关掉遗忘门，方块一被遮住就消失了。被遮住的东西只能留存在 c 中。",
@@ -451,25 +451,25 @@ CHINESE: dict[str, str] = {
     "lesson speeds why": "这个网络已经训练好，见过的方块每帧移动 1 或 2 像素。看过这些方块的人，"
     "也能跟上更慢或更快的方块。",
     "lesson speeds ask speeds": "网络能跟上哪些速度（像素/帧）？",
-    "lesson speeds do": "在每种速度下测试它。误差不到较好基线的一半，就算跟上了：把这些速度标出"
-    "来。",
+    "lesson speeds do": "在每种速度下测试它。误差不到较好基线（全黑帧或重复最后一帧）的一半，就算"
+    "跟上了：把这些速度标出来。",
     "lesson speeds button": "测试所有速度",
     "lesson speeds step tested": "已测试所有速度",
     "lesson speeds step marked": "标出了它能跟上的速度",
-    "lesson speeds found": "它只跟得上见过的速度，连静止不动都不会。它学到的是这些速度，不是运动"
-    "本身。",
-    "lesson walls": "会传送的墙",
-    "lesson walls why": "墙设为“穿越”时，方块到达右边或下边后会从另一边进来，好像被传送。这里显"
-    "示的是预测前的最后一帧。",
-    "lesson walls ask place": "方块碰到墙之后会出现在哪里？在大图上点击，或用像素给出位置。",
-    "lesson walls do": "按“训练”，向前看十帧并观察墙边。然后让方块反弹：在“墙”中选“反弹”，再训练"
-    "一次。",
-    "lesson walls step trained wrap": "已用穿越的墙训练",
-    "lesson walls step trained bounce": "已用反弹的墙训练",
-    "lesson walls step better": "在墙边，反弹的误差不到穿越的 1/3",
+    "lesson speeds found": "它只跟得上见过的速度，连静止的方块都跟不上。它学到的是这些速度，不是运"
+    "动本身。",
+    "lesson walls": "会传送的边界",
+    "lesson walls why": "边界设为“环绕”时，方块到达右边或下边后会从对面进来，好像被传送。这里显示"
+    "的是预测前的最后一帧。",
+    "lesson walls ask place": "方块碰到边界之后会出现在哪里？在大图上点击，或用像素给出位置。",
+    "lesson walls do": "按“训练”，把“时刻”拖到 t + 10，并观察边界处。然后让方块反弹：在“边界”中选“"
+    "反弹”，再训练一次。",
+    "lesson walls step trained wrap": "已用环绕的边界训练",
+    "lesson walls step trained bounce": "已用反弹的边界训练",
+    "lesson walls step better": "在边界处，反弹的误差不到环绕的 1/3",
     "lesson walls found": "它重新出现的地方隔着整个画布，每帧只传 2 像素的网络根本看不到。反弹的"
     "方块则留在网络看得到的地方。",
-    "lesson walls fact trained": "墙边误差，{walls}",
+    "lesson walls fact trained": "边界处的误差，{walls}",
     "lesson walls measured trained": "{wall}",
     "rule speeds": "必须是 0 到 {high} 的速度列表",
     "rule place": "必须是列和行，各为 0 到 {high} 的整数",
@@ -508,7 +508,7 @@ CHINESE: dict[str, str] = {
     "speed follows": "在这些速度上优于两个基线：{speeds}。训练时的速度：{trained}。",
     "speed follows none": "没有任何速度优于两个基线。训练时的速度：{trained}。",
     "speed chart": "各速度的误差",
-    "speed chart label": "各速度的预测误差图，附基线；旁边的表格列出数值",
+    "speed chart label": "各速度的预测误差图，附基线；上面一句说明在哪些速度上优于它们",
     "speed lead": "计入哪些预测帧",
     "speed lead next": "下一帧（t + 1）",
     "speed lead mean": "{n} 帧的平均",
@@ -626,12 +626,13 @@ CHINESE: dict[str, str] = {
     "inside title": "单元内部",
     "inside seen": "读完 {moment} 帧之后",
     "inside predicted": "读完自己预测的 {moment} 帧之后",
-    "inside hint": "每一行是网络记忆的一个通道，每一列是单元的一个部分。点击一个像素，看它如何算"
-    "出，能看到多远。",
+    "inside hint": "每一行是一个通道，每一列是单元的一个部分：门、新内容、记忆或状态。点击一个像"
+    "素，看它如何算出，能看到多远。",
     "inside cells": "哪一层",
     "inside switches": "单元：点字母可关掉或打开相应部分",
-    "inside switches hint": "点一个字母，所有通道的这一部分就被关掉；请看下面的预测如何变化。",
-    "inside close": "关闭单元内部",
+    "inside switches hint": "点一个字母，这一层所有通道的这一部分就被关掉；请看下面的预测如何变"
+    "化。",
+    "inside close": "关闭“单元内部”",
     "inside unread": "这一层此刻没有读入任何内容。",
     "cell layer": "第 {n} 层",
     "cell encoder": "编码器 {n}",
@@ -654,15 +655,15 @@ CHINESE: dict[str, str] = {
     "bar memory": "c 的颜色取自 tanh c，也就是输出门放出的值。",
     "pixel hint": "点击图中的一个像素，这里会写出它的值是怎样算出的。",
     "pixel where": "通道 {channel}，第 {row} 行，第 {column} 列：",
-    "pixel sums": "来自画面、h 和偏置的值相加，再经 sigmoid（g 经 tanh）得到数值。被关掉的部分数"
-    "值为 0。",
-    "term frame": "画面",
+    "pixel sums": "输入 x（画面，或下面一层）、之前的状态 h 和偏置（一个常数）给出的值相加，再由 σ"
+    "（g 由 tanh）压缩成数值。被关掉的部分数值为 0。",
+    "term frame": "x",
     "term h": "h",
     "term bias": "偏置",
     "term peephole": "窥视孔连接",
     "term value": "数值",
-    "field words": "输入上的黄框是这个像素所能知道的范围：最新一帧中它周围 {radius} 像素，每往前"
-    "一帧再多 {hop} 像素。",
+    "field words": "输入上的黄框是这个像素所能知道的范围：刚读入的一帧中它周围 {radius} 像素，每往"
+    "前一帧再多 {hop} 像素。",
     "outside reach": "下一帧里有东西出现在离现有亮处 {moves} 像素的地方，而信息每帧只传 {reach} "
     "像素：无论训练多久，这个网络都不可能知道。",
     "try title": "没有它会怎样？",
@@ -691,43 +692,51 @@ CHINESE: dict[str, str] = {
     "transplant guess": "你的猜测",
     "transplant go": "移植",
     "guess none": "你的猜测……",
-    "guess own": "在它自己的画面所示之处",
-    "guess other": "在另一段序列的位置",
-    "guess nothing": "哪里都没有：全黑",
+    "guess own": "如它自己的画面所示",
+    "guess other": "如另一段序列所示",
+    "guess nothing": "什么都不画",
     "your guess": "你的猜测：{guess}。",
     "transplant own": "结果：它依据自己的最新一帧。画面说明在哪里，记忆至多说明往哪里去。",
+    "storm transplant own": "结果：它依据自己的最新一张图，而不是另一时段的记忆。",
     "transplant other": "结果：它依据另一段序列的记忆。",
     "transplant neither": "结果：两者都不是；外来的记忆弄糟了预测。",
     "transplant errors": "与自己的下一帧相比误差为 {own}，与另一段的下一帧相比为 {other}；完全没"
     "有记忆时为 {nothing}。",
     "rank title": "哪些通道重要？",
-    "rank hint": "依次让每个通道静默（记忆和状态都为 0），再求没有它时的验证误差。有些通道几乎不"
-    "被需要。",
-    "rank go": "逐个静默",
+    "rank hint": "依次关掉每个通道（记忆和状态都为 0），再求没有它时的验证误差。有些通道几乎不被需"
+    "要。",
+    "rank go": "逐个关掉",
     "rank stop": "停止",
     "rank running": "已完成 {share}",
-    "rank done": "没有各通道时的误差，取自 {n} 个验证序列；显示 {shown}/{of}。",
-    "rank done before": "没有各通道时的误差，取自 {n} 个验证序列；显示 {shown}/{of}。此后网络又学"
-    "了一些。",
+    "rank done": "没有各通道时的误差，取自 {n} 个验证序列。显示 {of} 个通道中的 {shown} 个，影响最"
+    "大的在前。",
+    "rank done before": "没有各通道时的误差，取自 {n} 个验证序列。显示 {of} 个通道中的 {shown} "
+    "个，影响最大的在前。此后网络又学了一些。",
     "rank stopped": "已停止。",
     "rank failed": "服务器出错，请再试一次。",
-    "rank whole": "全部通道",
+    "name experiment": "改动",
+    "name cell": "层",
+    "name channel": "通道",
+    "name row": "行",
+    "name column": "列",
+    "rank whole": "保留全部通道",
     "compared title": "各预测步的误差",
-    "compared label": "各预测步的误差：改动前与改动后",
-    "compared truth": "真实",
+    "compared label": "各预测步的误差图：改动前与改动后",
+    "compared truth": "真值",
     "compared without": "原样",
     "compared with": "改动后",
     # How it works
     "how it works": "工作原理",
     "how cell": "单元",
     "how cell text": "ConvLSTM 逐帧读入序列，并带着记忆 c 和状态 h 前进；取值 0 到 1 的门决定写"
-    "入、保留和输出多少。它是一个 LSTM（长短期记忆），只是所有矩阵乘法都换成了卷积（∗）：记忆"
-    "成为一组图像，在一个角落学到的规律适用于整个画面。⊙ 是逐像素相乘，σ 压缩到 (0, 1)。",
-    "how drawing": "单元示意图：画面 x 与状态 h 经过一次卷积，得到输入门、遗忘门、输出门和新的"
-    "内容，用来更新记忆 c 和状态 h",
+    "入、保留和输出多少。它是一个 LSTM（长短期记忆），只是所有矩阵乘法都换成了卷积（∗）：记忆成为"
+    "一组图像，在一个角落学到的规律适用于整个画面。⊙ 是逐像素相乘，σ 压缩到 (0, 1)，tanh 压缩到 "
+    "(−1, 1)。",
+    "how drawing": "单元示意图：画面 x 与状态 h 经过一次卷积，得到输入门、遗忘门、输出门和新内容，"
+    "用来更新记忆 c 和状态 h",
     "eq input": "输入门：写入多少",
     "eq forget": "遗忘门：保留多少",
-    "eq candidate": "新的内容（候选）",
+    "eq candidate": "新内容（候选）",
     "eq output": "输出门：输出多少",
     "eq memory": "记忆：保留的加上写入的",
     "eq state": "状态，经 1×1 卷积读出为下一帧",
@@ -772,7 +781,7 @@ CHINESE: dict[str, str] = {
     "notice reset": "已更改：{names}。当前运行无法中途采用。",
     "offer restart": "以此重新开始",
     "offer undo-settings": "撤销",
-    "notice thrown": "之前的训练已丢弃。在下一次被取代之前可以找回。",
+    "notice thrown": "之前的训练已丢弃。在下一次训练取代它之前可以找回。",
     "offer undo-reset": "撤销",
     "notice nothing to undo": "已没有可以找回的训练。",
     "notice unknown": "这个链接里有不是设置的名称：{text}。其余设置已采用。",

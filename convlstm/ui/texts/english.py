@@ -102,11 +102,11 @@ ENGLISH: dict[str, str] = {
     "name canvas": "Canvas",
     "help canvas": "Side of the frame; twice the side is four times the work.",
     "name directions": "Directions",
-    "help directions": "Squares move down and to the right only, as in the article, or every way, "
-    "or straight to the right.",
+    "help directions": "Squares move down and to the right only, or every way, or straight to the "
+    "right.",
     "name exact_speed": "Exact speed",
-    "help exact_speed": "Every square moves at exactly this speed, instead of 1 px a frame up to "
-    "it.",
+    "help exact_speed": "Every square moves at exactly the speed set, instead of at 1 px a frame "
+    "up to it.",
     "name bar_width": "Bar width",
     "help bar_width": "An upright bar hides what is behind it, so that the network has to remember "
     "the square. 0 takes the bar away.",
@@ -116,11 +116,11 @@ ENGLISH: dict[str, str] = {
     "help bar_hides": "What the bar hides: squares in the input only, while the truth still shows "
     "them, or in the truth as well.",
     "name bar_grows": "Bar grows",
-    "help bar_grows": "Share of the training over which the bar grows from 1 px to its width. From "
-    "behind a wide bar alone, little is learnt.",
+    "help bar_grows": "Share of the training over which the bar grows from 1 px to its width. "
+    "Where it is wide from the start, little is learnt.",
     "name dropped_frames": "Dropped frames",
-    "help dropped_frames": "Share of the frames seen that are black instead, picked at random. The "
-    "first is always shown.",
+    "help dropped_frames": "Share of the frames seen that are black, as if lost, picked at "
+    "random. The first is always shown.",
     "name noise": "Noise",
     "help noise": "How strong the noise is on the frames that the network sees; the truth "
     "stays clean.",
@@ -355,13 +355,13 @@ ENGLISH: dict[str, str] = {
     "whole label": "whole frame of the truth; the box marks the close-up",
     "brighten": "brighten ×10",
     "help brighten": "Show every picture ten times as bright: what looks black may be a faint haze",
-    "brightened": "Brightened: every picture below is drawn ten times as bright as it is.",
-    "model shown": "Model on show: {settings}.",
+    "brightened": "Brightened: every frame shown here is drawn ten times as bright as it is.",
+    "model shown": "Network on show: {settings}.",
     "model others": "Train would use {settings}.",
     "model goes on": "The panel shows other settings ({settings}); this run goes on with its own.",
     "model more": "{n} more",
     "use model": "Use its settings",
-    "help use model": "Set the panel to the settings of the model on show",
+    "help use model": "Set the panel to the settings of the network on show",
     "previous": "previous sample",
     "next": "next sample",
     "sample": "sample {n} of {of}",
@@ -411,7 +411,7 @@ ENGLISH: dict[str, str] = {
     "lesson keep answers": "That is what I saw",
     "lesson guessed": "Your guess: {words}.",
     "lesson next": "Next lesson",
-    "lesson last": "That was the last lesson",
+    "lesson last": "That was the last: leave the lesson",
     "lesson choice yes": "yes",
     "lesson choice no": "no",
     "lesson choice mse": "trained with MSE",
@@ -435,37 +435,41 @@ ENGLISH: dict[str, str] = {
     "lesson errors": "{error} / {baseline}",
     "locked by link": "Locked by whoever made this link.",
     "link locks": "Whoever made this link has locked: {names}.",
-    "locked by lesson": "Locked: lesson {n} compares trainings that differ in nothing but {names}.",
+    "locked by lesson": "Locked: lesson {n} changes only {names}, so that nothing else can make a "
+    "difference.",
     "locked all": "Locked: lesson {n} looks at one network as it is.",
-    "notice no such lesson": "This link names a lesson that there is not: the lessons are 1 to 6.",
-    "notice answer first": "Answer every question first; any guess will do.",
+    "notice no such lesson": "This link names a lesson that does not exist: the lessons are 1 to "
+    "6.",
+    "notice answer first": "Answer every question first.",
     "notice no lesson": "This training belongs to no lesson, so there is nothing to answer.",
     "notice file in lesson": "A lesson has a network of its own. Leave the lesson to open a "
     "checkpoint.",
     "name lesson": "The lesson",
     "lesson kernel": "Kernel against speed",
     "lesson kernel why": "A ConvLSTM looks at each pixel's neighbourhood only: a kernel of 3 px "
-    "lets information travel 1 px a frame in each layer. The square moves 4 px a frame.",
+    "lets information travel 1 px a frame in each layer. What all layers make together is the "
+    "reach. The square moves 4 px a frame.",
     "lesson kernel ask learns": "Will this network learn to predict the square, if it trains long "
     "enough?",
     "lesson kernel ask reach": "How far must information travel a frame, at least, for a skill "
-    "over 80 %?",
+    "score over 80 % (100 % is perfect)?",
     "lesson kernel do": "Press Train and wait for the end. Then let information travel further: "
     "choose kernel 5 or 7 and a second layer (the line under them says how far it goes) and train "
     "again. Four layers of kernel 3 reach as far.",
     "lesson kernel step fails": "A training whose reach is too short came to its end",
-    "lesson kernel step works": "A training with a reach of 4 px or more has a skill over 80 %",
+    "lesson kernel step works": "A training with a reach of 4 px or more has a skill score over "
+    "80 %",
     "lesson kernel found": "In each frame information moves (k−1)/2 px in every layer, and a "
     "square that is faster is out of sight. Longer training cannot replace reach.",
     "lesson kernel fact trained": "Kernel {kernel}, layers {layers}: {reach} px",
-    "lesson kernel measured trained": "skill {skill}",
+    "lesson kernel measured trained": "skill score {skill}",
     "lesson black": "The clever black frame",
     "lesson black why": "SSIM says how alike two pictures look: 1 is perfect. Imagine a predictor "
     "that has learnt nothing and answers every question with a black frame. The square is 5 px "
     "wide and the frame 64.",
     "lesson black ask ssim": "What SSIM does it get, from 0 to 1?",
-    "lesson black do": "Look at “black frame” in the tile of SSIM. Then push it under 0.7: change "
-    "the canvas and the square's size, and press Reset, which measures anew. Nothing has to be "
+    "lesson black do": "Look at “black frame” under SSIM. Then push it under 0.7: change the "
+    "canvas and the square's size, and press Reset, which measures anew. Nothing has to be "
     "trained.",
     "lesson black step bright": "The black frame's SSIM is under 0.7",
     "lesson black found": "Where most of a picture is black, black is nearly right, and the score "
@@ -475,7 +479,7 @@ ENGLISH: dict[str, str] = {
     "lesson blur": "Blur",
     "lesson blur why": "This network is trained already, and predicts ten frames of two digits. "
     "It cannot know everything, and what training makes small (the loss) decides what it does "
-    "where it is unsure: MSE punishes large errors, SSIM asks for alike pictures.",
+    "where it is unsure: MSE punishes large errors, SSIM asks for pictures that look alike.",
     "lesson blur ask sharper": "Whose pictures are sharper?",
     "lesson blur ask lower": "Which has the lower error (MSE)?",
     "lesson blur do": "Press Train: the network goes on learning for a short while with MSE. Then "
@@ -488,20 +492,21 @@ ENGLISH: dict[str, str] = {
     "come, which is a blur. That errs least, and looks least like a digit.",
     "lesson blur fact trained": "{loss}: error {error}",
     "lesson blur measured trained": "{sharpness} as sharp as the truth",
-    "lesson memory": "Behind the wall",
+    "lesson memory": "Behind the bar",
     "lesson memory why": "The square moves to the right at 1 px a frame, and passes behind a bar. "
     "While it is hidden, no frame shows it: the network must remember it in its memory c, and the "
     "forget gate says how much of c is kept.",
-    "lesson memory ask out": "Once it is trained: where does the predicted square come out of the "
-    "bar with the forget gate switched off?",
-    "lesson memory do": "Press Train and wait for the end. Then press “Look inside”, and switch "
-    "the forget gate off there, in all channels and at all times. Compare the predictions.",
+    "lesson memory ask out": "Once it is trained: where and when does the predicted square come "
+    "out from behind the bar with the forget gate switched off?",
+    "lesson memory do": "Press Train and wait for the end. Then press “Look inside” and click the "
+    "letter f there, which switches the forget gate off, in all channels and at all times. "
+    "Compare the predictions.",
     "lesson memory step trained": "A training came to its end",
-    "lesson memory step off": "Without the forget gate the error is 3 times higher",
+    "lesson memory step off": "Without the forget gate the error is at least 3 times as high",
     "lesson memory found": "With the forget gate off the square is gone as soon as it is hidden. "
     "What is hidden survives only in c.",
     "lesson memory fact trained": "Trained",
-    "lesson memory measured trained": "skill {skill}",
+    "lesson memory measured trained": "skill score {skill}",
     "lesson memory fact inside": "Error before / with the change",
     "lesson memory measured inside": "{before} / {after}",
     "lesson speeds": "Train slow, test fast",
@@ -509,23 +514,24 @@ ENGLISH: dict[str, str] = {
     "frame. A person who has watched them could follow a slower or a faster square just as well.",
     "lesson speeds ask speeds": "Which speeds, in px a frame, can the network follow?",
     "lesson speeds do": "Test it at every speed. It follows a speed where its error is less than "
-    "half of the better baseline's: mark those.",
+    "half of the better baseline's (black frame, or repeat last frame): mark those.",
     "lesson speeds button": "Test all speeds",
     "lesson speeds step tested": "Tested at every speed",
     "lesson speeds step marked": "Marked the speeds that it follows",
-    "lesson speeds found": "It follows the speeds that it has seen, and no other; it cannot even "
-    "stand still. It learnt these speeds, not motion.",
+    "lesson speeds found": "It follows the speeds that it has seen, and no other, not even a "
+    "square that stands still. It learnt these speeds, not motion.",
     "lesson walls": "The wall that teleports",
     "lesson walls why": "With the walls on wrap, a square that reaches the right or the lower "
-    "side comes in again on the other one, as if teleported. What you see here is the last frame "
-    "before the prediction.",
+    "side comes in again on the opposite one, as if teleported. What you see here is the last "
+    "frame before the prediction.",
     "lesson walls ask place": "Where will the square be right after it has reached the wall? "
     "Click on the large frame, or give the place in px.",
-    "lesson walls do": "Press Train and watch the wall while you look ahead ten frames. Then let "
-    "the square bounce: choose bounce under Walls, and train again.",
+    "lesson walls do": "Press Train, move “Moment” to t + 10, and watch the wall. Then let the "
+    "square bounce: choose bounce under Walls, and train again.",
     "lesson walls step trained wrap": "Trained with walls that wrap",
     "lesson walls step trained bounce": "Trained with walls that bounce",
-    "lesson walls step better": "At the wall, the error is 3 times lower with bounce",
+    "lesson walls step better": "At the wall, the error with bounce is at most a third of that "
+    "with wrap",
     "lesson walls found": "The place where it comes in again is a whole canvas away, and a reach "
     "of 2 px a frame sees nothing of it. A square that bounces stays where the network looks.",
     "lesson walls fact trained": "Error at the wall, {walls}",
@@ -568,8 +574,8 @@ ENGLISH: dict[str, str] = {
     "speed follows": "Better than both baselines at speeds: {speeds}. Trained at: {trained}.",
     "speed follows none": "At no speed better than both baselines. Trained at: {trained}.",
     "speed chart": "Error by speed",
-    "speed chart label": "chart of the prediction error by speed, beside the baselines; the table "
-    "beside it has the numbers",
+    "speed chart label": "chart of the prediction error by speed, beside the baselines; the "
+    "sentence above it says at which speeds it is better than they are",
     "speed lead": "which predicted frames count",
     "speed lead next": "next frame (t + 1)",
     "speed lead mean": "mean of {n} frames",
@@ -623,8 +629,8 @@ ENGLISH: dict[str, str] = {
     # Pinned runs
     "compare runs": "Compare runs",
     "pin": "Pin this run",
-    "pin hint": "Keeps this run as it is now: its network, curve and scores, up to three runs. "
-    "Then change a setting, train again, and see here what it changed.",
+    "pin hint": "Keeps this run as it is now, with its network, curve and scores; three runs can "
+    "be kept. Then change a setting, train again, and see here what it changed.",
     "pins full": "Three runs are pinned, and no more can be: unpin one first.",
     "get comparison": "All as CSV",
     "help comparison": "Curves, scores and settings of this run and of the pinned ones.",
@@ -696,13 +702,13 @@ ENGLISH: dict[str, str] = {
     "inside title": "Inside the cell",
     "inside seen": "after it has seen the frame at {moment}",
     "inside predicted": "after it has read its own prediction at {moment}",
-    "inside hint": "Each row is one channel of the network's memory, each column one part of it. "
-    "Click a pixel to see its arithmetic and how far it sees.",
+    "inside hint": "Each row is one channel, each column one part of the cell: a gate, the new "
+    "content, the memory or the state. Click a pixel to see its arithmetic and how far it sees.",
     "inside cells": "which layer",
     "inside switches": "the cell: its letters switch its parts off and on",
-    "inside switches hint": "Click a letter to switch that part off in every channel, and watch "
-    "the prediction below.",
-    "inside close": "close the look inside",
+    "inside switches hint": "Click a letter to switch that part off in every channel of this "
+    "layer, and watch the prediction below.",
+    "inside close": "close “Inside the cell”",
     "inside unread": "This layer reads nothing at this moment.",
     "cell layer": "Layer {n}",
     "cell encoder": "Encoder {n}",
@@ -723,17 +729,18 @@ ENGLISH: dict[str, str] = {
     "part h": "state",
     "map label": "map of {part}, channel {channel}; arrow keys choose a pixel",
     "bar memory": "The colour of c follows tanh c, which is what the output gate lets out.",
-    "pixel hint": "Click a pixel of a map: here stands how its value comes about.",
+    "pixel hint": "Click a pixel of a map to see here how its value comes about.",
     "pixel where": "Channel {channel}, row {row}, column {column}:",
-    "pixel sums": "What the frame, h and the bias give is added up; a sigmoid, for g tanh, makes "
-    "the value of it. A part that is switched off has the value 0.",
-    "term frame": "frame",
+    "pixel sums": "What the input x (the frame, or the layer below), the state h before and the "
+    "bias (a constant) give is added up; σ, for g tanh, squeezes the sum into the value. A part "
+    "that is switched off has the value 0.",
+    "term frame": "x",
     "term h": "h",
     "term bias": "bias",
     "term peephole": "peephole",
     "term value": "value",
     "field words": "The yellow squares over the input show what this pixel can know of: {radius} "
-    "px around it in the newest frame, {hop} px more in each frame before.",
+    "px around it in the frame just read, {hop} px more in each frame before.",
     "outside reach": "The next frame shows something {moves} px away from where anything is now, "
     "but information travels only {reach} px a frame: this network cannot know it, however long it "
     "trains.",
@@ -755,7 +762,7 @@ ENGLISH: dict[str, str] = {
     "switch label": "switch off {part}, the {name}",
     "transplant title": "Another memory",
     "transplant hint": "Just before its newest frame, the network gets what it would remember of "
-    "another sequence. Where will it see the square next? Guess first.",
+    "another sequence. Where will it draw the square next? Guess first.",
     "digits transplant hint": "Just before its newest frame, the network gets what it would "
     "remember of another sequence. Which digits will it draw next? Guess first.",
     "storm transplant hint": "Just before its newest map, the network gets what it would remember "
@@ -764,28 +771,35 @@ ENGLISH: dict[str, str] = {
     "transplant guess": "your guess",
     "transplant go": "Transplant it",
     "guess none": "Your guess …",
-    "guess own": "where its own frames say",
-    "guess other": "where the other's would be",
-    "guess nothing": "nowhere: a black frame",
+    "guess own": "as its own frames say",
+    "guess other": "as the other sequence says",
+    "guess nothing": "nothing at all",
     "your guess": "Your guess: {guess}.",
     "transplant own": "Found: it goes by its own newest frame. That frame says where, and the "
     "memory at most where to.",
+    "storm transplant own": "Found: it goes by its own newest map, and not by the other's memory.",
     "transplant other": "Found: it goes by the other's memory.",
     "transplant neither": "Found: it follows neither; the foreign memory spoils its prediction.",
     "transplant errors": "Its error against its own next frame is {own}, against the other's "
     "{other}; with no memory at all {nothing}.",
     "rank title": "Which channels matter?",
-    "rank hint": "Each channel is silenced in turn, its memory and its state, and the validation "
-    "error is taken without it. Some are hardly missed.",
-    "rank go": "Silence each channel",
+    "rank hint": "Each channel is switched off in turn, its memory and its state, and the "
+    "validation error is taken without it. Some are hardly missed.",
+    "rank go": "Switch off each in turn",
     "rank stop": "Stop",
     "rank running": "{share} done",
-    "rank done": "Error without each channel, of {n} validation sequences; {shown} of {of}.",
-    "rank done before": "Error without each channel, of {n} validation sequences; {shown} of {of}. "
-    "The network has learnt on since.",
+    "rank done": "The error without each channel, over {n} validation sequences. Channels shown: "
+    "{shown} of {of}, the most missed first.",
+    "rank done before": "The error without each channel, over {n} validation sequences. Channels "
+    "shown: {shown} of {of}, the most missed first. The network has learnt on since.",
     "rank stopped": "Stopped.",
     "rank failed": "Something went wrong on the server. Try again.",
-    "rank whole": "all channels",
+    "name experiment": "What is changed",
+    "name cell": "Layer",
+    "name channel": "Channel",
+    "name row": "Row",
+    "name column": "Column",
+    "rank whole": "with all channels",
     "compared title": "Error by lead time",
     "compared label": "chart of the error by lead time, without and with the change",
     "compared truth": "Truth",
@@ -795,10 +809,10 @@ ENGLISH: dict[str, str] = {
     "how it works": "How it works",
     "how cell": "The cell",
     "how cell text": "A ConvLSTM reads a sequence frame by frame and carries a memory c and a "
-    "state h along; gates between 0 and 1 say how much is written, kept and shown. It is an "
-    "LSTM (long short-term memory) whose every product with a matrix is a convolution (∗), so "
-    "that the memory is a set of pictures and what is learnt in one corner holds everywhere. "
-    "⊙ multiplies pixel by pixel, σ squeezes into (0, 1).",
+    "state h along; gates between 0 and 1 say how much is written, kept and shown. It is an LSTM "
+    "(long short-term memory) whose every product with a matrix is a convolution (∗), so that the "
+    "memory is a set of pictures and what is learnt in one corner holds everywhere. ⊙ multiplies "
+    "pixel by pixel, σ squeezes into (0, 1), tanh into (−1, 1).",
     "how drawing": "drawing of the cell: frame x and state h go through one convolution, which "
     "gives input gate, forget gate, output gate and new content; these update the memory c "
     "and the state h",
@@ -949,6 +963,7 @@ ENGLISH: dict[str, str] = {
     **{f"rule {key}": rule.replace(":g}", "}") for key, rule in RULES.items()},
     # And it has its own names for settings and their values.
     "rule mapping": "must be a set of settings",
+    "rule experiment": "must be at most {high} changes at once",
     "rule needs multiscale": "works only with the multi-scale architecture",
     "rule needs next frames": "works only with the stack architecture, which predicts every next "
     "frame",
