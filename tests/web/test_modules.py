@@ -323,9 +323,9 @@ def test_a_short_or_shipped_training_is_thrown_away_unasked(use):
 
 
 def test_a_link_keeps_what_is_the_viewers(use):
-    assert use("page", "m.queryOf('?speed=2&__theme=dark&view=api')") == {"speed": "2"}
-    assert use("page", "m.queryOf('?__theme=dark')") is None
-    assert use("page", "m.queryOf('?class=secret')") is None
+    assert use("share", "m.queryOf('?speed=2&__theme=dark&view=api')") == {"speed": "2"}
+    assert use("share", "m.queryOf('?__theme=dark')") is None
+    assert use("share", "m.queryOf('?class=secret')") is None
 
 
 def test_a_board_s_rows_are_sorted_by_any_heading_and_those_without_a_score_last(use):

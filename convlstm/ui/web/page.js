@@ -23,7 +23,7 @@ import { act, announceSettings, attach, lookAtSample, listenForSilence, receive,
 import { firstScene, goTo, here, makeScenes, own, scenes } from "./scenes.js";
 import { ask, useServer } from "./server.js";
 import { buildSettings, choosePreset, showDescription, showSettings } from "./settings.js";
-import { copyLink, download, openCheckpoint } from "./share.js";
+import { copyLink, download, openCheckpoint, queryOf } from "./share.js";
 import { drawMoment, drawStage, showPicture } from "./stage.js";
 import { chooseLead, lookAtSpeed, showSpeed, stopStudy, testSpeeds } from "./speed.js";
 import { showStatus } from "./status.js";
@@ -150,14 +150,6 @@ function enterScene(name, query = null) {
   showScene();
   here.attached ??= attach(here, query);
   tell("entered", here);
-}
-
-const OURS = ["view", "class", "lesson"]; // in an address, but no settings
-
-// A link's settings; what Gradio adds for itself is none.
-export function queryOf(search) {
-  const query = Object.fromEntries([...new URLSearchParams(search)].filter(([key]) => !key.startsWith("__") && !OURS.includes(key)));
-  return Object.keys(query).length ? query : null;
 }
 
 function listen() {

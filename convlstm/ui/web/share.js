@@ -36,6 +36,14 @@ export async function openCheckpoint(input) {
   if (reply.notice) showNotice(reply.notice, scene);
 }
 
+const OURS = ["view", "class", "lesson"]; // in an address, but no settings
+
+// A link's settings; what Gradio adds for itself is none.
+export function queryOf(search) {
+  const query = Object.fromEntries([...new URLSearchParams(search)].filter(([key]) => !key.startsWith("__") && !OURS.includes(key)));
+  return Object.keys(query).length ? query : null;
+}
+
 export async function copyLink(button) {
   const field = $("[data-link]");
   field.select();
