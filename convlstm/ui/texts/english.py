@@ -14,7 +14,7 @@ ENGLISH: dict[str, str] = {
     "scene squares": "Moving squares",
     "scene digits": "Moving MNIST",
     "scene storm": "The blizzard of 1996",
-    "scene own": "Your own clip",
+    "scene own": "Your clip",
     "connecting": "getting ready: this takes a few seconds",
     "epoch": "epoch {n} of {of}",
     "horizon now": "learning {n} of {of} frames ahead (curriculum)",
@@ -610,7 +610,7 @@ ENGLISH: dict[str, str] = {
     "animated GIF.",
     "notice clip short": "This video is too short: it must last at least 0.6 s.",
     "notice clip large": "This file is too large: a clip must be at most 64 MiB.",
-    "notice no clip here": "Only the scene “Your own clip” takes a clip.",
+    "notice no clip here": "Only the scene “Your clip” takes a clip.",
     "notice camera unsafe": "A browser lends its camera only to a page on this computer or at an "
     "address that begins with https.",
     "notice camera refused": "The camera was not allowed. Allow it in the browser's address bar "
@@ -911,10 +911,10 @@ ENGLISH: dict[str, str] = {
     "there.",
     "notice file of storm": "This file is of “The blizzard of 1996”: change to that scene, and "
     "open it there.",
-    "notice file of own": "This file is of “Your own clip”: change to that scene, and open it "
+    "notice file of own": "This file is of “Your clip”: change to that scene, and open it "
     "there.",
     # Presets
-    "preset own-clip": "Your own clip",
+    "preset own-clip": "Your clip",
     "sentence own-clip": "Learns to predict the next frames of a clip that you bring. Until then, "
     "a pendulum swings here.",
     "preset quick": "Quick start",

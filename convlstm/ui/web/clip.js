@@ -9,6 +9,7 @@ import { send } from "./server.js";
 import { showSettings } from "./settings.js";
 import { text } from "./words.js";
 
+const NARROW = "(max-width: 860px)";
 const SIDE = 96; // px of the frames that are sent: the largest canvas
 const FEWEST = 20, MOST = 600; // frames
 const VIDEO_RATE = 15, CAMERA_RATE = 10; // frames taken a second
@@ -33,6 +34,8 @@ export function prepareClip() {
 }
 
 export function showClip({ stage }) {
+  const home = matchMedia(NARROW).matches ? $(".work") : $(".settings"); // a drawer would hide it
+  if ($(".clip").parentElement !== home) home.prepend($(".clip"));
   $(".clip").hidden = !stage.brings;
   $("[data-do=beyond]").hidden = !stage.brings;
 }

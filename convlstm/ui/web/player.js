@@ -32,7 +32,7 @@ export function drawPlayer(frames, stage, room) {
   const when = seen ? `${moment(now)}${text("comma")}${text("seen")}` : moment(now);
   const error = score ? `${stage.error.kind.toUpperCase()} ${withUnit(errorNumber(score.error, stage.error), stage.error.unit)}` : "";
   setText($(".when"), time ?? when);
-  setText($(".frame-ssim"), score ? `SSIM ${ratio(score.ssim)}` : "");
+  setText($(".frame-ssim"), score && !picture.beyond ? `SSIM ${ratio(score.ssim)}` : "");
   setText($(".frame-error"), error);
   $(".frame-ssim").title = score ? baselinesOf((name) => ratio(picture.baselines[name][now - 1].ssim), stage) : "";
   $(".frame-error").title = score ? baselinesOf((name) => errorNumber(picture.baselines[name][now - 1].error, stage.error), stage) : "";
