@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from convlstm.layer.cell_base import CellBase, PaddingMode, Sizes, describe, weight_of
-from convlstm.layer.recurrence import PLAIN, Geometry, convolve, in_one_type, repeat
+from convlstm.layer.recurrence import PLAIN, Geometry, apart, convolve, in_one_type, repeat
 
 
 class GRUWeights(NamedTuple):
@@ -19,11 +19,12 @@ class GRUWeights(NamedTuple):
 
     Attributes:
         gates: (3C, in + C, k, k), gates packed r, z, n; the input's channels come before h's.
+            Or both `apart`.
         bias: (3C,), or None.
         reset_bias: (C,), of what r multiplies, or None.
     """
 
-    gates: Tensor
+    gates: Tensor | tuple[Tensor, Tensor]
     bias: Tensor | None
     reset_bias: Tensor | None
 
@@ -42,8 +43,7 @@ def gru_step(
     Returns:
         The next h, same shape.
     """
-    in_channels = x.shape[1]
-    of_x, of_h = weights.gates[:, :in_channels], weights.gates[:, in_channels:]
+    of_x, of_h = apart(weights.gates, x.shape[1])
     r, z, n = convolve(x, of_x, weights.bias, geometry, strides=True).chunk(3, dim=1)
     before = None  # what r lets through into n
     if h is not None:
@@ -165,6 +165,7 @@ class ConvGRUCell(CellBase):
             x: Tensor, state: Tensor | None, running: Tensor | None = None
         ) -> tuple[Tensor, Tensor]:
             x, state, cast = in_one_type(x, state, weights)
+            cast = cast._replace(gates=apart(cast.gates, x.shape[2]))
             advance = partial(gru_step, weights=cast, geometry=self.geometry)
             return repeat(advance, x, state, running, recompute=recompute)
 

@@ -24,11 +24,12 @@ class Weights(NamedTuple):
 
     Attributes:
         gates: (4C, in + C, k, k), gates packed i, f, g, o; the input's channels come before h's.
+            Or both `apart`.
         bias: (4C,), or None.
         peephole: (3, C, 1, 1) for i, f and o, or None.
     """
 
-    gates: Tensor
+    gates: Tensor | tuple[Tensor, Tensor]
     bias: Tensor | None
     peephole: Tensor | None
 
@@ -51,6 +52,14 @@ class Geometry(NamedTuple):
         return [each * (side // 2) for each, side in zip(self.dilation, sides, strict=True)]
 
 
+def apart(gates: Tensor | tuple[Tensor, Tensor], in_channels: int) -> tuple[Tensor, Tensor]:
+    """Return the kernels of the input and those of h, as views; once for many steps is enough."""
+    if isinstance(gates, tuple):
+        return gates
+    of_x, of_h = gates.split([in_channels, gates.shape[1] - in_channels], 1)
+    return of_x.contiguous(), of_h.contiguous()
+
+
 PLAIN = Geometry()
 _CONVOLUTIONS = F.conv1d, F.conv2d, F.conv3d
 
@@ -70,6 +79,12 @@ def convolve(
 
 def pad(x: Tensor, padding: Sequence[int], mode: str) -> Tensor:
     """Continue x (..., C, H, W) beyond its edges, by so many px at both ends of each axis."""
+    if mode == "circular":  # F.pad copies into slices, whose gradients cost as much again
+        for axis, each in enumerate(padding, x.ndim - len(padding)):
+            if each:
+                last, first = x.narrow(axis, x.shape[axis] - each, each), x.narrow(axis, 0, each)
+                x = torch.cat([last, x, first], axis)
+        return x
     around = [each for each in reversed(padding) for _ in range(2)]
     return F.pad(x, around, "constant" if mode == "zeros" else mode)
 
@@ -98,10 +113,9 @@ def step(
     Returns:
         The next (h, c), same shapes.
     """
-    in_channels = x.shape[1]
     # Two convolutions and their sum are one convolution of the concatenation, without the copy;
     # a zero state needs no convolution at all.
-    of_x, of_h = weights.gates[:, :in_channels], weights.gates[:, in_channels:]
+    of_x, of_h = apart(weights.gates, x.shape[1])
     gates = convolve(x, of_x, weights.bias, geometry, strides=True)
     if state is not None:
         h, c = state
@@ -142,22 +156,18 @@ def repeat(
     """
     if recompute and torch.is_grad_enabled():
         advance = partial(checkpoint, advance, use_reentrant=False, preserve_rng_state=False)
-    outputs = []
+    outputs, here = [], None if running is None else over(running, x)
     for time, frame in enumerate(x.unbind()):
         after = advance(frame, state)
-        if running is None:
-            state = after
-            outputs.append(parts_of(state)[0])
-        else:
-            here = over(running[time], frame)
-            state = _where(here, after, state)
-            outputs.append(torch.where(here, parts_of(state)[0], 0))
-    return torch.stack(outputs), state
+        state = after if here is None else _where(here[time], after, state)
+        outputs.append(parts_of(state)[0])
+    outputs = torch.stack(outputs)
+    return outputs if here is None else torch.where(here, outputs, 0), state
 
 
 def over(running: Tensor, frames: Tensor) -> Tensor:
-    """Give (B,) or (T, B) the axes that it needs to go with frames, (B or T, B, C, H, W)."""
-    return running.reshape(*running.shape, *[1] * (frames.ndim - running.ndim))
+    """Give (T, B) the axes that it needs to go with frames, (T, B, C, H, W)."""
+    return running.reshape(*running.shape, *[1] * (frames.ndim - 2))
 
 
 def parts_of(state: AnyState | None) -> tuple[Tensor, ...]:
@@ -184,6 +194,7 @@ def reference_scan(
     recompute: bool = False,
 ) -> tuple[Tensor, State]:
     """Read a sequence of frames, one `step` after the other: `repeat`, with these weights."""
+    weights = weights._replace(gates=apart(weights.gates, x.shape[2]))
     advance = partial(step, weights=weights, geometry=geometry)
     return repeat(advance, x, state, running, recompute=recompute)
 
