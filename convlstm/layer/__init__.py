@@ -1,4 +1,4 @@
-"""The layer: what a ConvLSTM computes, readable; and the same, fast."""
+"""The layers: what a ConvLSTM and a ConvGRU compute, readable; and the first, fast."""
 
 from convlstm.layer.cell import ConvLSTM1dCell, ConvLSTM3dCell, ConvLSTMCell
 from convlstm.layer.convgru import ConvGRU, ConvGRU1d, ConvGRU3d

@@ -34,6 +34,14 @@ class Weights(NamedTuple):
     peephole: Tensor | None
 
 
+def apart(gates: Tensor | tuple[Tensor, Tensor], in_channels: int) -> tuple[Tensor, Tensor]:
+    """Return the kernels of the input and those of h; once for many steps is enough."""
+    if isinstance(gates, tuple):
+        return gates
+    of_x, of_h = gates.split([in_channels, gates.shape[1] - in_channels], 1)
+    return of_x.contiguous(), of_h.contiguous()
+
+
 class Geometry(NamedTuple):
     """Where a cell's kernels look, besides their sides.
 
@@ -50,14 +58,6 @@ class Geometry(NamedTuple):
     def padding(self, sides: Sequence[int]) -> list[int]:
         """Return how far kernels of these sides reach beyond each edge, px."""
         return [each * (side // 2) for each, side in zip(self.dilation, sides, strict=True)]
-
-
-def apart(gates: Tensor | tuple[Tensor, Tensor], in_channels: int) -> tuple[Tensor, Tensor]:
-    """Return the kernels of the input and those of h, as views; once for many steps is enough."""
-    if isinstance(gates, tuple):
-        return gates
-    of_x, of_h = gates.split([in_channels, gates.shape[1] - in_channels], 1)
-    return of_x.contiguous(), of_h.contiguous()
 
 
 PLAIN = Geometry()
