@@ -5,13 +5,42 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from convlstm.files import load_checkpoint
-    from convlstm.layer import ConvLSTM, ConvLSTMCell, Intervention, trace
+    from convlstm.layer import (
+        ConvGRU,
+        ConvGRU1d,
+        ConvGRU1dCell,
+        ConvGRU3d,
+        ConvGRU3dCell,
+        ConvGRUCell,
+        ConvLSTM,
+        ConvLSTM1d,
+        ConvLSTM1dCell,
+        ConvLSTM3d,
+        ConvLSTM3dCell,
+        ConvLSTMCell,
+        Intervention,
+        trace,
+    )
 
-__all__ = ["ConvLSTM", "ConvLSTMCell", "Intervention", "load_checkpoint", "trace"]
+__all__ = [
+    "ConvGRU",
+    "ConvGRU1d",
+    "ConvGRU1dCell",
+    "ConvGRU3d",
+    "ConvGRU3dCell",
+    "ConvGRUCell",
+    "ConvLSTM",
+    "ConvLSTM1d",
+    "ConvLSTM1dCell",
+    "ConvLSTM3d",
+    "ConvLSTM3dCell",
+    "ConvLSTMCell",
+    "Intervention",
+    "load_checkpoint",
+    "trace",
+]
 
-_HOMES = dict.fromkeys(["ConvLSTM", "ConvLSTMCell", "Intervention", "trace"], "layer") | {
-    "load_checkpoint": "files"
-}
+_HOMES = dict.fromkeys(__all__, "layer") | {"load_checkpoint": "files"}
 
 
 def __getattr__(name: str) -> object:

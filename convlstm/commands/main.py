@@ -232,6 +232,8 @@ def _benchmark(add: Callable[..., _Parser]) -> None:
         "instead, time this project over T, H x W, hidden channels and batch, fit the exponents, "
         "and draw the picture there",
     )
+    text = "instead, time the layer with each of its options in turns with a plain loop"
+    parser.add_argument("--options", action="store_true", help=text)
     parser.device()
     parser.json(" a row", "tables")
 

@@ -5,6 +5,7 @@ import contextlib
 import sys
 from dataclasses import asdict
 
+from convlstm.benchmarks import options
 from convlstm.benchmarks.benchmark import benchmark, table
 from convlstm.benchmarks.contestants import SIZES
 from convlstm.benchmarks.scaling import describe, draw, scaling
@@ -24,7 +25,7 @@ MAX_REPEATS = 1000
 
 
 def compare_speed(flags: argparse.Namespace) -> int:
-    """Time the contestants of the benchmark, or how this project's step grows."""
+    """Time the contestants of the benchmark, the layer's options, or how the step grows."""
     device = device_of(flags)
     if flags.scaling:
         check_drawable("--scaling")
@@ -36,6 +37,14 @@ def compare_speed(flags: argparse.Namespace) -> int:
         else:
             print(describe(sweeps))
         draw(sweeps, flags.scaling)
+        return 0
+    if flags.options:
+        rows = options.time_options(device)
+        if flags.json:
+            for row in rows:
+                print_json(asdict(row))
+        else:
+            print(options.describe(rows))
         return 0
     repeats = None
     if flags.repeats is not None:

@@ -5,18 +5,16 @@ Axes: B batch, C channels, H height (px), W width (px). A state is (h, c), each
 """
 
 import math
-from collections.abc import Mapping
-from inspect import signature
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
-from torch.nn.utils.parametrize import is_parametrized
 
+from convlstm.layer.cell_base import CellBase, PaddingMode, Sizes, describe, weight_of
 from convlstm.layer.recurrence import State, Weights, in_one_type, step
+from convlstm.layer.scan_cpu import Scanner
 
 
-class ConvLSTMCell(nn.Module):
+class ConvLSTMCell(CellBase):
     """One step in time of a convolutional LSTM.
 
     With * a convolution and . a product of elements:
@@ -30,16 +28,22 @@ class ConvLSTMCell(nn.Module):
     Args:
         in_channels: channels of the input frame.
         hidden_channels: channels of h and of c.
-        kernel_size: side of the square kernel in px, odd.
+        kernel_size: side of the kernels in px, odd; or a tuple of one for each axis.
         bias: whether the gates have a bias.
         peephole: whether the gates see c, with one weight for each gate and channel.
         forget_bias: initial bias of the forget gate, 0 included; None leaves it as it is drawn,
             like the other biases. A number needs `bias`.
+        stride: px from one place of the frame's kernels to the next, or one for each axis: the
+            state is so many times smaller than the frame, rounded up.
+        dilation: px from one of a kernel's pixels to the next, or one for each axis.
+        padding_mode: what lies beyond the edges of frame and state, as in `nn.Conv2d`: "zeros",
+            "circular" (what is at the other edge), "reflect" or "replicate".
         device: where the parameters are made.
         dtype: their type.
 
     Raises:
-        ValueError: a size is not positive, the kernel is even, or forget_bias has no bias.
+        ValueError: a size is not positive, a kernel is even, forget_bias has no bias, or there is
+            no such padding mode.
 
     `gates` and `peephole` may be parametrized (`torch.nn.utils.parametrize`). `gates` holds weights
     and is never called, so hooks registered on it do not fire, and what rests on them, such as
@@ -49,47 +53,50 @@ class ConvLSTMCell(nn.Module):
     one model runs at any H and W.
     """
 
+    ndim = 2
+    state_names = "hc"
+    gate_count = 4  # i, f, g, o, packed as in nn.LSTM
+
     def __init__(
         self,
         in_channels: int,
         hidden_channels: int,
-        kernel_size: int = 3,
+        kernel_size: Sizes = 3,
         *,
         bias: bool = True,
         peephole: bool = False,
         forget_bias: float | None = None,
+        stride: Sizes = 1,
+        dilation: Sizes = 1,
+        padding_mode: PaddingMode = "zeros",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        check_positive("in_channels", in_channels)
-        check_positive("hidden_channels", hidden_channels)
-        check_positive("kernel_size", kernel_size)
-        if kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size is {kernel_size}: must be odd, to keep H and W.")
+        super().__init__(
+            in_channels,
+            hidden_channels,
+            kernel_size,
+            stride=stride,
+            dilation=dilation,
+            padding_mode=padding_mode,
+            bias=bias,
+            device=device,
+            dtype=dtype,
+        )
         if forget_bias is not None and not bias:
             raise ValueError(f"forget_bias is {forget_bias}: must be None where bias is False.")
-        self.in_channels = in_channels
-        self.hidden_channels = hidden_channels
-        self.kernel_size = kernel_size
         self.forget_bias = forget_bias
-        made = {"device": device, "dtype": dtype}
-        # One convolution for the four gates, packed i, f, g, o as in nn.LSTM.
-        sizes = in_channels + hidden_channels, 4 * hidden_channels, kernel_size
-        self.gates = nn.Conv2d(*sizes, padding=kernel_size // 2, bias=bias, **made)
-        weights = torch.empty(3, hidden_channels, 1, 1, **made)  # of i, f and o
+        shape = 3, hidden_channels, *[1] * self.ndim  # of i, f and o
+        weights = torch.empty(shape, device=device, dtype=dtype)
         self.register_parameter("peephole", nn.Parameter(weights) if peephole else None)
         self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw new weights: uniform within 1/sqrt(fan in), as `nn.Conv2d` and `nn.LSTM` do."""
-        bound = 1 / math.sqrt(self.gates.weight[0].numel())
-        self.gates.weight.uniform_(-bound, bound, generator=generator)
-        if self.gates.bias is not None:
-            self.gates.bias.uniform_(-bound, bound, generator=generator)
-            if self.forget_bias is not None:
-                self.gates.bias[self.hidden_channels : 2 * self.hidden_channels] = self.forget_bias
+        super().reset_parameters(generator)
+        if self.gates.bias is not None and self.forget_bias is not None:
+            self.gates.bias[self.hidden_channels : 2 * self.hidden_channels] = self.forget_bias
         if self.peephole is not None:
             bound = 1 / math.sqrt(self.hidden_channels)
             self.peephole.uniform_(-bound, bound, generator=generator)
@@ -99,17 +106,18 @@ class ConvLSTMCell(nn.Module):
 
         Args:
             x: input frame, (B, in_channels, H, W).
-            state: previous (h, c), each (B, hidden_channels, H, W); None means zeros.
+            state: previous (h, c), each (B, hidden_channels, H, W), with H and W divided by the
+                stride and rounded up; None means zeros.
 
         Returns:
-            The next (h, c), same shapes. h lies in (-1, 1); c is unbounded.
+            The next (h, c), of the state's shape. h lies in (-1, 1); c is unbounded.
 
         Raises:
             ValueError: x or the state has another shape, or another type than the weights outside
-                autocast.
+                autocast; or x is too small for the padding.
         """
         self.check(x, state)
-        return step(*in_one_type(x, state, self.weights))
+        return step(*in_one_type(x, state, self.weights), self.geometry)
 
     @property
     def weights(self) -> Weights:
@@ -118,31 +126,11 @@ class ConvLSTMCell(nn.Module):
         Raises:
             RuntimeError: a hook of `gates`, which is never called, was to compute its weights.
         """
-        gates = self.gates
-        is_computed = "weight" not in gates._parameters and not is_parametrized(gates, "weight")
-        if is_computed and gates._forward_pre_hooks:
-            raise RuntimeError(
-                "gates.weight is computed in a hook of gates, which is never called:"
-                " use torch.nn.utils.parametrize instead."
-            )
-        return Weights(gates.weight, gates.bias, self.peephole)
+        return Weights(weight_of(self.gates), self.gates.bias, self.peephole)
 
-    def check(self, x: Tensor, state: State | None) -> None:
-        """Refuse a frame or a state that does not fit.
-
-        Raises:
-            ValueError: x or the state has another shape.
-        """
-        if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(
-                f"x has shape {tuple(x.shape)}: must be (B, in_channels={self.in_channels}, H, W)."
-            )
-        if state is None:
-            return
-        expected = (x.shape[0], self.hidden_channels, *x.shape[2:])
-        for name, tensor in zip("hc", state, strict=True):
-            if tuple(tensor.shape) != expected:
-                raise ValueError(f"{name} has shape {tuple(tensor.shape)}: must be {expected}.")
+    def scanner(self, *, recompute: bool = False) -> Scanner:
+        """Return what reads sequences with this cell in the fastest way there is."""
+        return Scanner(self.weights, self.geometry, recompute=recompute)
 
     def extra_repr(self) -> str:
         """Name the sizes, and every option that is not as it is by default."""
@@ -150,34 +138,13 @@ class ConvLSTMCell(nn.Module):
         return describe(ConvLSTMCell, vars(self) | has)
 
 
-def has_hooks(module: nn.Module) -> bool:
-    """Whether calling the module calls anything besides its `forward`."""
-    before = module._forward_pre_hooks or module._backward_pre_hooks
-    after = module._forward_hooks or module._backward_hooks
-    return bool(before or after or _has_any_global_hook())
+class ConvLSTM1dCell(ConvLSTMCell):
+    """A `ConvLSTMCell` for frames in one dimension, (B, in_channels, L)."""
+
+    ndim = 1
 
 
-def check_positive(name: str, value: int) -> None:
-    """Refuse a size that is not a whole number of 1 or more.
+class ConvLSTM3dCell(ConvLSTMCell):
+    """A `ConvLSTMCell` for frames in three dimensions, (B, in_channels, D, H, W)."""
 
-    Raises:
-        ValueError: it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} is {value!r}: must be a whole number of 1 or more.")
-
-
-def describe(made: type[nn.Module], values: Mapping[str, object]) -> str:
-    """Write the arguments that a module is made with, but for options that are as by default.
-
-    Args:
-        made: its class.
-        values: the arguments by name; those that are not there are left out.
-    """
-    shown = []
-    for name, parameter in signature(made).parameters.items():
-        if parameter.default is parameter.empty:
-            shown.append(f"{values[name]}")
-        elif name == "kernel_size" or values.get(name, parameter.default) != parameter.default:
-            shown.append(f"{name}={values[name]}")
-    return ", ".join(shown)
+    ndim = 3

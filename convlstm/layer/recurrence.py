@@ -2,10 +2,11 @@
 
 `step` says what a ConvLSTM computes, `reference_scan` repeats it, and a `scan_cpu.Scanner` takes
 the fastest way to the same numbers. Axes: T time (frames), B batch, C channels, H height (px), W
-width (px).
+width (px); in one dimension the last two are one, L, and in three D, H, W. With a stride s, frames
+are H x W and states ceil(H / s) x ceil(W / s).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 State = tuple[Tensor, Tensor]
+AnyState = State | Tensor  # of a ConvLSTM, or of a ConvGRU, which has h alone
 
 
 class Weights(NamedTuple):
@@ -22,13 +24,69 @@ class Weights(NamedTuple):
 
     Attributes:
         gates: (4C, in + C, k, k), gates packed i, f, g, o; the input's channels come before h's.
+            Or both `apart`.
         bias: (4C,), or None.
         peephole: (3, C, 1, 1) for i, f and o, or None.
     """
 
-    gates: Tensor
+    gates: Tensor | tuple[Tensor, Tensor]
     bias: Tensor | None
     peephole: Tensor | None
+
+
+def apart(gates: Tensor | tuple[Tensor, Tensor], in_channels: int) -> tuple[Tensor, Tensor]:
+    """Return the kernels of the input and those of h; once for many steps is enough."""
+    if isinstance(gates, tuple):
+        return gates
+    of_x, of_h = gates.split([in_channels, gates.shape[1] - in_channels], 1)
+    return of_x.contiguous(), of_h.contiguous()
+
+
+class Geometry(NamedTuple):
+    """Where a cell's kernels look, besides their sides.
+
+    Attributes:
+        stride: of the frame's kernels, px along each axis; the state's have 1.
+        dilation: from one of a kernel's pixels to the next, px along each axis.
+        padding_mode: what lies beyond the edges, as in `nn.Conv2d`.
+    """
+
+    stride: tuple[int, ...] = (1, 1)
+    dilation: tuple[int, ...] = (1, 1)
+    padding_mode: str = "zeros"
+
+    def padding(self, sides: Sequence[int]) -> list[int]:
+        """Return how far kernels of these sides reach beyond each edge, px."""
+        return [each * (side // 2) for each, side in zip(self.dilation, sides, strict=True)]
+
+
+PLAIN = Geometry()
+_CONVOLUTIONS = F.conv1d, F.conv2d, F.conv3d
+
+
+def convolve(
+    x: Tensor, kernels: Tensor, bias: Tensor | None, geometry: Geometry, *, strides: bool = False
+) -> Tensor:
+    """Convolve x (B, in, H, W) with kernels (out, in, k, k); H and W stay, but for a stride."""
+    sides = kernels.shape[2:]
+    padding = geometry.padding(sides)
+    if geometry.padding_mode != "zeros":
+        x, padding = pad(x, padding, geometry.padding_mode), 0
+    stride = geometry.stride if strides else 1
+    convolution = _CONVOLUTIONS[len(sides) - 1]
+    return convolution(x, kernels, bias, stride, padding, geometry.dilation)
+
+
+def pad(x: Tensor, padding: Sequence[int], mode: str) -> Tensor:
+    """Continue x (..., C, H, W) beyond its edges, by so many px at both ends of each axis."""
+    if mode == "circular":  # F.pad copies into slices, whose gradients cost as much again
+        for axis, each in enumerate(padding, x.ndim - len(padding)):
+            if each:
+                last, first = x.narrow(axis, x.shape[axis] - each, each), x.narrow(axis, 0, each)
+                x = torch.cat([last, x, first], axis)
+        return x
+    around = [each for each in reversed(padding) for _ in range(2)]
+    return F.pad(x, around, "constant" if mode == "zeros" else mode)
 
 
 def _unchanged(part: str, values: Tensor) -> Tensor:
@@ -39,6 +97,7 @@ def step(
     x: Tensor,
     state: State | None,
     weights: Weights,
+    geometry: Geometry = PLAIN,
     change: Callable[[str, Tensor], Tensor] = _unchanged,
 ) -> State:
     """Advance a state by one frame.
@@ -47,19 +106,20 @@ def step(
         x: input frame, (B, in, H, W).
         state: (h, c), each (B, C, H, W); None means zeros.
         weights: the cell's.
+        geometry: where its kernels look.
         change: sees "i", "f", "g", "c", "o" and "h" by name, in this order, each (B, C, H, W), and
             returns what takes its place.
 
     Returns:
         The next (h, c), same shapes.
     """
-    in_channels, padding = x.shape[1], weights.gates.shape[-1] // 2
     # Two convolutions and their sum are one convolution of the concatenation, without the copy;
     # a zero state needs no convolution at all.
-    gates = F.conv2d(x, weights.gates[:, :in_channels], weights.bias, padding=padding)
+    of_x, of_h = apart(weights.gates, x.shape[1])
+    gates = convolve(x, of_x, weights.bias, geometry, strides=True)
     if state is not None:
         h, c = state
-        gates = gates + F.conv2d(h, weights.gates[:, in_channels:], padding=padding)
+        gates = gates + convolve(h, of_h, None, geometry)
     i, f, g, o = gates.chunk(4, dim=1)
     if weights.peephole is not None and state is not None:
         i = i + weights.peephole[0] * c
@@ -73,36 +133,73 @@ def step(
 
 
 def repeat(
-    advance: Callable[..., State], x: Tensor, state: State | None, *, recompute: bool = False
-) -> tuple[Tensor, State]:
+    advance: Callable[..., AnyState],
+    x: Tensor,
+    state: AnyState | None,
+    running: Tensor | None = None,
+    *,
+    recompute: bool = False,
+) -> tuple[Tensor, AnyState]:
     """Read a sequence of frames, one after the other.
 
     Args:
         advance: reads one frame, (B, in, H, W), after a state, and returns the next state.
         x: frames, (T, B, in, H, W), T of 1 or more.
-        state: (h, c), each (B, C, H, W); None means zeros.
+        state: (h, c), each (B, C, H, W), or such as advance takes; None means zeros.
+        running: which frames a sequence has, (T, B) of bool; at others its state stays as it is.
+            None for all.
         recompute: whether the backward pass computes each step again instead of keeping it.
 
     Returns:
-        h after every frame, (T, B, C, H, W), and the last state.
+        h after every frame, (T, B, C, H, W), zeros at those that a sequence does not have; and the
+        last state.
     """
     if recompute and torch.is_grad_enabled():
         advance = partial(checkpoint, advance, use_reentrant=False, preserve_rng_state=False)
-    outputs = []
-    for frame in x.unbind():
-        state = advance(frame, state)
-        outputs.append(state[0])
-    return torch.stack(outputs), state
+    outputs, here = [], None if running is None else over(running, x)
+    for time, frame in enumerate(x.unbind()):
+        after = advance(frame, state)
+        state = after if here is None else _where(here[time], after, state)
+        outputs.append(parts_of(state)[0])
+    outputs = torch.stack(outputs)
+    return outputs if here is None else torch.where(here, outputs, 0), state
+
+
+def over(running: Tensor, frames: Tensor) -> Tensor:
+    """Give (T, B) the axes that it needs to go with frames, (T, B, C, H, W)."""
+    return running.reshape(*running.shape, *[1] * (frames.ndim - 2))
+
+
+def parts_of(state: AnyState | None) -> tuple[Tensor, ...]:
+    """Return the tensors of a state, h first; none of None."""
+    if state is None:
+        return ()
+    return (state,) if isinstance(state, Tensor) else tuple(state)
+
+
+def _where(here: Tensor, after: AnyState, before: AnyState | None) -> AnyState:
+    """Return the state after a frame where one was read, and elsewhere the one before."""
+    if isinstance(after, Tensor):
+        return torch.where(here, after, 0 if before is None else before.to(after.dtype))
+    return tuple(_where(here, *pair) for pair in zip(after, before or (None, None), strict=True))
 
 
 def reference_scan(
-    x: Tensor, state: State | None, weights: Weights, *, recompute: bool = False
+    x: Tensor,
+    state: State | None,
+    weights: Weights,
+    geometry: Geometry = PLAIN,
+    running: Tensor | None = None,
+    *,
+    recompute: bool = False,
 ) -> tuple[Tensor, State]:
     """Read a sequence of frames, one `step` after the other: `repeat`, with these weights."""
-    return repeat(partial(step, weights=weights), x, state, recompute=recompute)
+    weights = weights._replace(gates=apart(weights.gates, x.shape[2]))
+    advance = partial(step, weights=weights, geometry=geometry)
+    return repeat(advance, x, state, running, recompute=recompute)
 
 
-def computed_in(x: Tensor, state: State | None, weights: Weights) -> torch.dtype:
+def computed_in(x: Tensor, state: AnyState | None, weights: NamedTuple) -> torch.dtype:
     """Return the type to compute in: the one that all tensors have, or else autocast's.
 
     Raises:
@@ -116,8 +213,8 @@ def computed_in(x: Tensor, state: State | None, weights: Weights) -> torch.dtype
         casts = is_cast and tensor.is_floating_point() and tensor.dtype != torch.float64
         return torch.get_autocast_dtype(device) if casts else tensor.dtype
 
-    h, c = state or (None, None)
-    for name, tensor in zip(("h", "c", *Weights._fields), (h, c, *weights), strict=True):
+    named = [*zip("hc", parts_of(state), strict=False), *zip(weights._fields, weights, strict=True)]
+    for name, tensor in named:
         if tensor is not None and of(tensor) != of(x):
             raise ValueError(
                 f"x has type {x.dtype} and {name} {tensor.dtype}: must be one type,"
@@ -127,8 +224,8 @@ def computed_in(x: Tensor, state: State | None, weights: Weights) -> torch.dtype
 
 
 def in_one_type(
-    x: Tensor, state: State | None, weights: Weights
-) -> tuple[Tensor, State | None, Weights]:
+    x: Tensor, state: AnyState | None, weights: NamedTuple
+) -> tuple[Tensor, AnyState | None, NamedTuple]:
     """Return the same in the type to compute in.
 
     So the results have autocast's type under autocast, whatever the machine: without this a float32
@@ -138,6 +235,9 @@ def in_one_type(
         ValueError: as in `computed_in`.
     """
     dtype = computed_in(x, state, weights)
-    if state is not None:
+    if isinstance(state, Tensor):
+        state = state.to(dtype)
+    elif state is not None:
         state = state[0].to(dtype), state[1].to(dtype)
-    return x.to(dtype), state, Weights(*(None if w is None else w.to(dtype) for w in weights))
+    cast = (None if w is None else w.to(dtype) for w in weights)
+    return x.to(dtype), state, type(weights)(*cast)

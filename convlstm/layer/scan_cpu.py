@@ -11,7 +11,15 @@ from torch.autograd.function import FunctionCtx
 from convlstm.layer import kernels_cpu
 from convlstm.layer.kernels_cpu import channels_last
 from convlstm.layer.packed_cpu import Packed, Token, running
-from convlstm.layer.recurrence import State, Weights, computed_in, in_one_type, reference_scan
+from convlstm.layer.recurrence import (
+    PLAIN,
+    Geometry,
+    State,
+    Weights,
+    computed_in,
+    in_one_type,
+    reference_scan,
+)
 from convlstm.layer.recurrence_cpu import Inputs, Read, Step, go_back, read_frames
 
 Tensors = tuple[Tensor | None, ...]
@@ -25,16 +33,22 @@ class Scanner:
 
     Args:
         weights: the cell's; not to be changed before the backward pass.
+        geometry: where its kernels look; the fast way is there for `PLAIN` and square kernels.
         recompute: whether the backward pass computes the gates again: two tensors are kept of a
             frame instead of seven, for a third more time.
     """
 
-    def __init__(self, weights: Weights, *, recompute: bool = False) -> None:
-        self._weights, self._recompute = weights, recompute
+    def __init__(
+        self, weights: Weights, geometry: Geometry = PLAIN, *, recompute: bool = False
+    ) -> None:
+        self._weights, self._geometry, self._recompute = weights, geometry, recompute
+        self._has_fast_way = geometry == PLAIN and len(set(weights.gates.shape[2:])) == 1
         self._packed: dict[tuple, Packed] = {}  # by type and shape of the frames
         self._token: Tensor | None = None
 
-    def __call__(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+    def __call__(
+        self, x: Tensor, state: State | None, running: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """Read frames as `reference_scan` does, in one type.
 
         Raises:
@@ -42,9 +56,11 @@ class Scanner:
         """
         dtype = computed_in(x, state, self._weights)
         h, c = state or (None, None)
-        if not is_supported(dtype, x, h, c, *self._weights):
+        is_fast = self._has_fast_way and running is None
+        if not (is_fast and is_supported(dtype, x, h, c, *self._weights)):
             x, state, weights = in_one_type(x, state, self._weights)
-            return reference_scan(x, state, weights, recompute=self._recompute)
+            geometry, recompute = self._geometry, self._recompute
+            return reference_scan(x, state, weights, geometry, running, recompute=recompute)
         records = torch.is_grad_enabled()
         if records and self._token is None:
             self._token = Token.apply(*self._weights)

@@ -7,14 +7,15 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, TypeVar, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convlstm.layer.cell import ConvLSTMCell
-from convlstm.layer.recurrence import State, Weights, in_one_type, step
+from convlstm.layer.gru_cell import ConvGRUCell
+from convlstm.layer.recurrence import Geometry, State, Weights, in_one_type, pad, step
 from convlstm.pieces import leave_if_unwanted
 
 Part = Literal["i", "f", "g", "o", "c", "h"]
@@ -78,6 +79,7 @@ class CellTrace:
     Attributes:
         name: of the cell in the traced module.
         weights: with which it computed; a copy, whatever becomes of the module.
+        geometry: where its kernels look.
         interventions: those of this cell.
         x: the frames that it read, each (B, in, H, W).
         states: the state (h, c) before the first frame, None for zeros, and after each, each
@@ -86,6 +88,7 @@ class CellTrace:
 
     name: str
     weights: Weights
+    geometry: Geometry
     interventions: list[Intervention] = field(default_factory=list)
     x: list[Tensor] = field(default_factory=list)
     states: list[State | None] = field(default_factory=list)
@@ -111,7 +114,8 @@ class CellTrace:
             found[part] = values = self._changed(part, values, time)
             return values
 
-        step(*in_one_type(self.x[time], self.states[time], self.weights), note)
+        given = in_one_type(self.x[time], self.states[time], self.weights)
+        step(*given, self.geometry, note)
         return {part: found[part] for part in PARTS}
 
     def all(self, part: Part) -> Tensor:
@@ -137,16 +141,21 @@ class CellTrace:
 
         Raises:
             IndexError: there is no such frame, channel or pixel.
+            ValueError: the cell's frames have other axes than H and W.
         """
+        if len(self.geometry.stride) != 2:
+            raise ValueError(f"{self.name} reads no pixels: terms are those of a 2-D cell.")
         time = range(len(self))[time]
         x, state, weights = in_one_type(self.x[time], self.states[time], self.weights)
         parts = self.at(time)
-        width = weights.gates.shape[0] // len(GATES)
-        channel, place = range(width)[channel], (range(x.shape[2])[row], range(x.shape[3])[column])
+        _, width, H, W = parts["c"].shape
+        channel, place = range(width)[channel], (range(H)[row], range(W)[column])
         kernels = weights.gates[channel::width].double()  # (4, in + C, k, k)
         of_x, of_h = kernels.split([x.shape[1], width], 1)
-        frame = _weighed(of_x, x[sequence], place)
-        hidden = _weighed(of_h, state[0][sequence], place) if state else [0.0] * len(GATES)
+        frame, hidden = _weighed(of_x, x[sequence], place, self.geometry), [0.0] * len(GATES)
+        if state:
+            of_state = self.geometry._replace(stride=(1, 1))
+            hidden = _weighed(of_h, state[0][sequence], place, of_state)
         bias = [0.0] * len(GATES) if weights.bias is None else weights.bias[channel::width].tolist()
         here = sequence, channel, *place
         before = state[1][here].item() if state else 0.0
@@ -171,8 +180,9 @@ class CellTrace:
 
     def keep(self, x: Tensor, state: State | None, after: State) -> None:
         """Take in a frame that the cell has read, and the states before and after it."""
-        if not self.states:
-            self.states.append(state)
+        # The state that it was given, where that is another than it had found: with `lengths` the
+        # state of a sequence that has ended, or not begun, stays as it is.
+        self.states[-1:] = [state]
         self.x.append(x)
         self.states.append(after)
 
@@ -181,7 +191,7 @@ class CellTrace:
         if not self.interventions:
             return None
         given = in_one_type(x, state, self.weights)
-        return step(*given, lambda part, values: self._changed(part, values, time))
+        return step(*given, self.geometry, partial(self._changed, time=time))
 
     def _changed(self, part: Part, values: Tensor, time: int) -> Tensor:
         for n, each in enumerate(self.interventions):
@@ -221,7 +231,8 @@ def trace(
         that reads backwards has read the last frame first.
 
     Raises:
-        ValueError: an intervention is of a cell or a channel that is not there.
+        ValueError: an intervention is of a cell or a channel that is not there, or a cell is a
+            `ConvGRUCell`.
 
     Example:
         >>> layer = ConvLSTM(in_channels=1, hidden_channels=8)
@@ -232,7 +243,12 @@ def trace(
         >>> without_memory, _ = trace(layer, lambda: layer(frames), [Intervention("f")])
     """
     cells = {name: each for name, each in module.named_modules() if isinstance(each, ConvLSTMCell)}
-    traces = [CellTrace(name, _copied(cell.weights)) for name, cell in cells.items()]
+    for name, each in module.named_modules():
+        if isinstance(each, ConvGRUCell):
+            raise ValueError(
+                f"{name or 'module'} is a ConvGRUCell: trace knows a ConvLSTM's gates."
+            )
+    traces = [CellTrace(name, _copied(cell.weights), cell.geometry) for name, cell in cells.items()]
     for each in interventions:
         _check_number("cell", each.cell, len(cells))
         width = list(cells.values())[each.cell].hidden_channels
@@ -274,9 +290,14 @@ def _check_number(name: str, value: int, count: int) -> None:
         raise ValueError(f"{name} is {value}: must be from 0 to {count - 1}.")
 
 
-def _weighed(kernels: Tensor, frames: Tensor, place: tuple[int, int]) -> list[float]:
-    """Return what kernels, (n, C, k, k), make of (C, H, W) at a pixel, with zeros outside."""
-    (row, column), side = place, kernels.shape[-1]
-    padded = F.pad(frames.double(), [side // 2] * 4)
-    seen = padded[:, row : row + side, column : column + side]
+def _weighed(
+    kernels: Tensor, frames: Tensor, place: tuple[int, int], geometry: Geometry
+) -> list[float]:
+    """Return what kernels, (n, C, k, k), make of (C, H, W) at a pixel of the state."""
+    sides = kernels.shape[2:]
+    seen = pad(frames.double()[None], geometry.padding(sides), geometry.padding_mode)[0]
+    axes = zip(place, sides, geometry.stride, geometry.dilation, strict=True)
+    for axis, (at, side, stride, dilation) in enumerate(axes, 1):
+        places = at * stride + dilation * torch.arange(side, device=seen.device)
+        seen = seen.index_select(axis, places)
     return (kernels * seen).sum((1, 2, 3)).tolist()

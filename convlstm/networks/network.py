@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convlstm.layer.convlstm import ConvLSTMCell, check_positive
+from convlstm.layer.cell import ConvLSTMCell
+from convlstm.layer.cell_base import check_positive
 from convlstm.networks.config import FrameFormat, NetworkConfig
 
 # Chooses what is read next: (values of the newest frames, lead time) to the next input.

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -169,12 +168,14 @@ class Own(Scene):
         return Clip(pieces, pieces)
 
     def validation(self, context_frames: int, horizon: int) -> Clip:
-        """Return windows whose predicted frames are all held out, evenly spread."""
+        """Return windows whose predicted frames are all held out, evenly spread.
+
+        They begin where those of a shorter horizon begin.
+        """
         first = max(0, self.trained_frames - context_frames)
         last = self.count - context_frames - horizon
-        many = min(_MOST_JUDGED, last - first + 1)
-        starts = np.linspace(first, last, many).round().astype(int).tolist()
-        return self._windows(starts, context_frames + horizon)
+        step = -(-(self.count // _HELD_OUT) // _MOST_JUDGED)
+        return self._windows(list(range(first, last + 1, step)), context_frames + horizon)
 
     def test(self, context_frames: int, horizon: int, count: int, seed: int) -> Iterator[Clip]:
         """Yield the windows of `validation`: there is no other clip to test with."""

@@ -16,7 +16,7 @@ from convlstm.checks import SettingError
 MIN_FRAMES, MAX_FRAMES = 20, 600
 MIN_SIDE, MAX_SIDE = 16, 96  # px of its square frames; no canvas is larger
 _LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
-_STILL = 2e-5  # a mean squared change from frame to frame, of values in [0, 1], that nobody sees
+_STILL = 1e-6  # a mean squared change from frame to frame, of values in [0, 1], that nobody sees
 _AT_ONCE = 100  # frames that are scaled in one go
 
 
@@ -37,7 +37,7 @@ class Recording:
         if not is_kind or shape[1] != shape[2] or not MIN_SIDE <= shape[1] <= MAX_SIDE:
             raise SettingError("clip", shape, "clip side", low=MIN_SIDE, high=MAX_SIDE)
         check_frames(len(frames))
-        self.frames = np.ascontiguousarray(frames)
+        self.frames = np.array(frames, order="C")
         self.frames.flags.writeable = False
         changes = (self.frames[1:].astype(np.int16) - self.frames[:-1]) / np.float32(255)
         if np.square(changes).mean() < _STILL:

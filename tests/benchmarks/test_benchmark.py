@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from convlstm.benchmarks import options
 from convlstm.benchmarks.benchmark import Row, _row, _Worker, installed, table
 from convlstm.benchmarks.contestants import CONTESTANTS, PLAIN, SIZES, Size
 from convlstm.commands.main import main
@@ -96,6 +97,32 @@ def test_only_what_is_installed_takes_part(monkeypatch):
 def test_a_wrong_number_of_repeats_is_refused(repeats, capsys):
     assert main(["benchmark", "--size", "tiny", "--repeats", repeats]) == 2
     assert "repeats" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", options.CASES)
+def test_the_loop_that_options_are_timed_with_computes_what_the_layer_does(name):
+    case = options.CASES[name]
+    layer = case.layer(16, 16, [case.kernel_size], **case.options)
+    loop, x = options.PlainLoop(case, layer.ndim), torch.rand(8, 9, 16, *[5] * layer.ndim)
+    cell, kernels = layer.cells[0], [loop.both] if loop.is_together else [loop.of_x, loop.of_h]
+    with torch.no_grad():
+        cell.gates.weight.copy_(torch.cat([kernel.weight for kernel in kernels], 1))
+        cell.gates.bias.copy_(sum(kernel.bias for kernel in kernels))
+        if loop.is_gru:
+            cell.gates.bias[32:] = loop.of_x.bias[32:]
+            cell.reset_bias.copy_(loop.of_h.bias[32:])
+    torch.testing.assert_close(layer(x, lengths=case.lengths)[0], loop(x, case.lengths)[0])
+
+
+def test_options_are_timed_in_two_sizes(capsys, monkeypatch):
+    monkeypatch.setattr(options, "_SIDES", {"large": {2: 4}, "small": {2: 2}})
+    monkeypatch.setattr(options, "CASES", {"stride 2": options.CASES["stride 2"]})
+    assert main(["benchmark", "--options"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[2] for row in rows[1:]] == ["large", "small"]
+    assert main(["benchmark", "--options", "--json"]) == 0
+    rows = [json.loads(row) for row in capsys.readouterr().out.splitlines()]
+    assert all(row["layer_ms"] > 0 and row["loop_ms"] > 0 and row["ratio"] > 0 for row in rows)
 
 
 def test_scaling_fits_and_draws(tmp_path, capsys, monkeypatch):

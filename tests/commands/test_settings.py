@@ -80,6 +80,15 @@ OTHER_SETTINGS = {
         "epochs": 1,
         "batch_size": 1,
     },
+    "own-clip": {
+        "canvas": 32,
+        "colours": "grey",
+        "every": 3,
+        "crop": 16,
+        "hidden_channels": 2,
+        "epochs": 1,
+        "batch_size": 1,
+    },
 }
 
 

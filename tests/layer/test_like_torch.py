@@ -507,6 +507,9 @@ DIFFERENT = {
     "forget_bias": 0.0,
     "residual": True,
     "recompute": True,
+    "stride": 2,
+    "dilation": 2,
+    "padding_mode": "circular",
 }
 
 

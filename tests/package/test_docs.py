@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("page", ["inside"])
+@pytest.mark.parametrize("page", ["inside", "layer"])
 def test_the_examples_of_a_page_run(page, monkeypatch):
     monkeypatch.chdir(ROOT)
     text = (ROOT / "docs" / f"{page}.md").read_text("utf-8")

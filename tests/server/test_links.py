@@ -18,6 +18,7 @@ MAIN = {
     "squares": {"speed", "hidden", "epochs"},
     "digits": {"scene", "digits", "hidden", "epochs"},
     "storm": {"scene", "variable", "hidden", "epochs"},
+    "own": {"scene", "canvas", "hidden", "epochs"},
 }
 
 

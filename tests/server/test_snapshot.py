@@ -23,20 +23,23 @@ FIELDS = set(
     "left seconds device precision parameters sequences hasScript stage curve scores "
     "picture resumed settings study pins model lesson".split()
 )
-STAGE = set("error baselines colours low high unit closeUp drawable hasSpeeds hides".split())
+STAGE = set("error baselines colours low high unit closeUp drawable hasSpeeds hides brings".split())
 PICTURE = set(
-    "sample samples speed width height context horizon sprites times scores baselines".split()
+    "sample samples speed beyond width height context horizon sprites times scores "
+    "baselines".split()
 )
 SCORES = {"error", "mae", "psnr", "ssim"}
 ERRORS = {
     "squares": {"kind": "mse", "unit": "", "digits": None, "axis": "log"},
     "digits": {"kind": "mse", "unit": "frame", "digits": 1, "axis": "linear"},
     "storm": {"kind": "rmse", "unit": "hPa", "digits": 2, "axis": "linear"},
+    "own": {"kind": "mse", "unit": "", "digits": None, "axis": "log"},
 }
 BASELINES = {
     "squares": ["copy_last", "black"],
     "digits": ["copy_last", "black"],
     "storm": ["copy_last", "climatology"],
+    "own": ["copy_last", "mean_frame"],
 }
 
 

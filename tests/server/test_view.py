@@ -35,7 +35,7 @@ def test_a_picture_shows_a_sequence_its_continuation_and_the_prediction(serve, s
     scheduler.look(run, 3)
     wait_until(lambda: run.picture and run.picture.sample == 3)
     picture, own = run.picture, config.scene
-    seen, ahead = config.context_frames, {"squares": 10, "digits": 10, "storm": 8}[scene]
+    seen, ahead = config.context_frames, {"squares": 10, "digits": 10, "storm": 8, "own": 10}[scene]
     assert picture.context.shape == (seen, *own.size)
     assert picture.truth.shape == picture.predicted.shape == (ahead, *own.size)
     for frames in (picture.context, picture.truth, picture.predicted):
@@ -106,7 +106,7 @@ def test_a_look_beyond_what_there_is_is_refused(serve, scene):
     for sample in (-1, run.view.samples, "1", None, 0.5, True):
         with pytest.raises(SettingError, match="^sample is"):
             scheduler.look(run, sample)
-    assert (run.sample, run.drawing) == (0, None)
+    assert (run.sample, run.instead) == (0, None)
 
 
 def test_a_picture_keeps_the_number_of_its_sequence_while_another_is_chosen(serve):
