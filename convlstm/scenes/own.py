@@ -125,7 +125,7 @@ class Own(Scene):
         return {"recording": ("U8", [range(MIN_FRAMES, MAX_FRAMES + 1), side, side, range(1, 4)])}
 
     def holding(self, data: Mapping[str, Tensor]) -> "Own":
-        """Return the scene with the clip of a file, or of another scene.
+        """Return the scene with the clip of a file.
 
         Raises:
             SettingError: it is no clip, or too short for these settings.
@@ -133,6 +133,10 @@ class Own(Scene):
         if not data:
             return self
         return replace(self, recording=Recording(data["recording"].cpu().numpy()))
+
+    def like(self, other: Scene) -> "Own":
+        """Return the scene with another's clip."""
+        return replace(self, recording=other.recording)
 
     def is_unlike(self) -> bool:
         """Whether what training is judged by looks unlike all that it sees."""

@@ -174,10 +174,18 @@ class Scene(Settings, ABC):
         return {}
 
     def holding(self, data: Mapping[str, Tensor]) -> "Scene":
-        """Return the scene with the `data` of a file or of another scene.
+        """Return the scene with the `data` of a file.
 
         Raises:
             SettingError: they are none of this scene's, or do not go with its settings.
+        """
+        return self
+
+    def like(self, other: "Scene") -> "Scene":
+        """Return the scene with what another of its class shows, and these settings.
+
+        Raises:
+            SettingError: that does not go with the settings.
         """
         return self
 

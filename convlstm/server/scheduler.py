@@ -32,7 +32,7 @@ from convlstm.server.thrown import Thrown
 from convlstm.settings import configure, differences
 from convlstm.training.config import CHANGEABLE, TrainConfig
 from convlstm.training.costs import Cost, estimate, step_seconds
-from convlstm.training.presets import default_config
+from convlstm.training.presets import first_config
 from convlstm.training.trainer import Trainer
 
 _log = logging.getLogger(__name__)
@@ -601,4 +601,4 @@ class Scheduler:
 
 def _configured(run: Run, settings: object) -> TrainConfig:
     """Make a configuration of a run's scene."""
-    return configure(settings, default_config(run.config.scene.name, run.config.scene.data))
+    return configure(settings, first_config(run.config.scene))

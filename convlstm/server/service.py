@@ -37,7 +37,7 @@ from convlstm.server.runs import ServerFull
 from convlstm.server.scheduler import ResetNeeded, Scheduler
 from convlstm.server.share import KINDS, make_file
 from convlstm.settings import configure, settings_of
-from convlstm.training.presets import default_config, offered, preset
+from convlstm.training.presets import default_config, first_config, offered, preset
 from convlstm.training.trainer import Trainer
 
 _log = logging.getLogger(__name__)
@@ -356,8 +356,7 @@ class Service:
         if not run.config.scene.brings:
             return {"notice": {"key": "no clip here"}}
         recording = await asyncio.to_thread(read_clip, path)
-        base = default_config(run.config.scene.name)
-        config = base = replace(base, scene=replace(base.scene, recording=recording))
+        config = base = first_config(replace(run.config.scene, recording=recording))
         with contextlib.suppress(SettingError):
             config = configure(settings, base)
         self.scheduler.check(config)
@@ -438,8 +437,7 @@ class Service:
             return await _done(self.scheduler.open(lambda: Trainer(default_config(scene), device)))
 
     async def _change(self, run: Run, settings: object) -> None:
-        scene = run.config.scene
-        config = configure(settings, default_config(scene.name, scene.data))
+        config = configure(settings, first_config(run.config.scene))
         self.scheduler.check(config)
         if run.state in ("training", "waiting", "paused"):
             self.scheduler.adjust(run, config)

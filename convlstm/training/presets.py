@@ -1,11 +1,10 @@
 """The catalogue's presets as configurations."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
-from torch import Tensor
-
 from convlstm.scenes.catalogue import CATALOGUE
+from convlstm.scenes.scene import Scene
 from convlstm.settings import configure
 from convlstm.training.config import TrainConfig
 
@@ -22,18 +21,19 @@ def preset(name: str) -> TrainConfig:
     raise KeyError(name)
 
 
-def default_config(scene: str, data: Mapping[str, Tensor] | None = None) -> TrainConfig:
-    """Return what a page of a scene begins with: its first preset.
+def default_config(scene: str) -> TrainConfig:
+    """Return what a page of a scene begins with: its first preset."""
+    return preset(next(iter(CATALOGUE[scene].presets)))
 
-    Args:
-        scene: its name.
-        data: what the scene holds besides its settings, of one that is there (`Scene.data`).
+
+def first_config(scene: Scene) -> TrainConfig:
+    """Return what a page begins with that shows the same as a scene.
 
     Raises:
-        SettingError: they do not go with the preset.
+        SettingError: what it shows is too little for the first preset.
     """
-    config = preset(next(iter(CATALOGUE[scene].presets)))
-    return replace(config, scene=config.scene.holding(data)) if data else config
+    config = default_config(scene.name)
+    return replace(config, scene=config.scene.like(scene))
 
 
 def offered(scene: str) -> Iterator[str]:

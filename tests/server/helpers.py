@@ -41,8 +41,15 @@ _SMALL: dict[str, dict[str, object]] = {
         "evaluate_every": 4,
     },
     "storm": {"hidden_channels": 4, "batch_size": 2, "evaluate_every": 4},
-    "own": {"canvas": 32, "hidden_channels": 4, "num_layers": 1, "residual": False}
-    | {"batch_size": 2, "evaluate_every": 4},
+    "own": {
+        "canvas": 32,
+        "colours": "grey",
+        "hidden_channels": 4,
+        "num_layers": 1,
+        "residual": False,
+        "batch_size": 2,
+        "evaluate_every": 4,
+    },
 }
 
 

@@ -71,4 +71,4 @@ def test_a_control_can_show_what_every_scene_begins_with(scene, control):
 
 def test_a_slider_of_frames_ahead_ends_where_the_scene_does():
     highs = {s: c.high for s in SCENES for c in controls_of(s) if c.name == "horizon"}
-    assert highs == {"squares": 20, "digits": 20, "storm": 8}
+    assert highs == {"squares": 20, "digits": 20, "storm": 8, "own": 20}

@@ -148,7 +148,7 @@ def test_settings_are_described_by_their_reach_cost_and_link(service, scene):
     reply = asyncio.run(service.describe({"seed": 3}, scene))
     assert set(reply) == {"reach", "speed", "seconds", "mib", "link"}
     config = configure({"seed": 3}, default_config(scene))
-    moves = {"squares": 2.0, "digits": 3.6, "storm": None}[scene]
+    moves = {"squares": 2.0, "digits": 3.6, "storm": None, "own": None}[scene]
     assert reply["speed"] == moves
     assert reply["reach"] == (None if moves is None else config.network.reach)
     assert reply["seconds"] > 0 and reply["mib"] > 0

@@ -16,7 +16,7 @@ from convlstm.settings import configure
 from convlstm.training import trainer as training
 from convlstm.training.presets import default_config
 from convlstm.training.trainer import Trainer
-from tests.server.helpers import SCENES, TINY, is_finished, seen_until
+from tests.server.helpers import SCENES, TINY, is_finished, seen_until, small_of
 
 FIELDS = set(
     "run scene state reason place shipped step steps epoch epochs horizon horizonEnd stepMs "
@@ -112,6 +112,7 @@ def test_values_come_in_the_unit_of_the_scene(scene):
         "squares": lambda mse: mse,
         "digits": lambda mse: 32 * 32 * mse,
         "storm": lambda mse: 110 * mse**0.5,  # 960 to 1070 hPa
+        "own": lambda mse: mse,
     }[scene]
     assert snapshot["scores"]["model"]["error"] == pytest.approx(of(evaluation.model.mse))
     for name, scores in evaluation.baselines.items():
@@ -172,6 +173,25 @@ def test_the_sprites_are_the_frames_one_below_the_other(scene):
         frames = (960 + 110 * values - 970) / 75 if scene == "storm" else values
         expected = 255 * frames.clip(0, 1)
         assert np.abs(grey[at : at + len(values)] - expected).max() < 0.501
+
+
+def test_sprites_in_colour_are_the_frames_and_beyond_the_end_the_truth_alone_is_transparent():
+    run = Run(Trainer(configure({"colours": "colour"}, small_of("own"))))
+    run.draw_picture()
+    picture = Viewer(run).snapshot(1)["picture"]
+    sheet = sheet_of(picture)
+    shown = np.concatenate([run.picture.context, run.picture.truth, run.picture.predicted])
+    assert shown.shape[1:] == (32, 32, 3) and sheet.mode == "RGB"
+    assert np.abs(np.asarray(sheet).reshape(shown.shape) - 255 * shown.clip(0, 1)).max() < 0.501
+
+    run.show(run.view.choice("beyond"))
+    run.draw_picture()
+    picture = Viewer(run).snapshot(1)["picture"]
+    assert (picture["beyond"], picture["sample"], picture["horizon"]) == (True, None, 50)
+    assert all(row["error"] is None for row in picture["scores"])
+    alpha = np.asarray(sheet_of(picture))[..., 3].reshape(-1, 32, 32)
+    seen = picture["context"]
+    assert alpha[:seen].all() and not alpha[seen : seen + 50].any() and alpha[seen + 50 :].all()
 
 
 def test_the_storm_s_sprites_are_transparent_where_nothing_was_measured():

@@ -911,8 +911,7 @@ ENGLISH: dict[str, str] = {
     "there.",
     "notice file of storm": "This file is of “The blizzard of 1996”: change to that scene, and "
     "open it there.",
-    "notice file of own": "This file is of “Your clip”: change to that scene, and open it "
-    "there.",
+    "notice file of own": "This file is of “Your clip”: change to that scene, and open it there.",
     # Presets
     "preset own-clip": "Your clip",
     "sentence own-clip": "Learns to predict the next frames of a clip that you bring. Until then, "
