@@ -1,0 +1,255 @@
+"""Exported files, run without this project: ONNX in onnxruntime, and `.pt2` in a process that never
+imports it.
+"""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import torch
+from torch.export import Dim
+
+from convlstm import ConvLSTM
+from convlstm.checks import SettingError
+from convlstm.files import export as exporting
+from convlstm.files.checkpoint import Checkpoint, load_network, read_checkpoint
+from convlstm.files.export import ExportError, check_exportable, export, metadata
+from convlstm.files.shipped import shipped_file
+from convlstm.networks.parts import PARTS, Step
+from convlstm.scenes.catalogue import CATALOGUE
+from convlstm.scenes.squares import Squares
+from convlstm.scenes.storm import Storm
+from convlstm.training import TrainConfig
+from tests.networks.test_parts import NETWORKS, context_of, made, stepped
+
+TOLERANCE = {"rtol": 0, "atol": 1e-4}
+CONTEXT, HORIZON = 3, 2
+# Of the layer alone; one line for each option that changes what it computes.
+LAYERS: dict[str, dict[str, object]] = {
+    "plain": {},
+    "layers": {"num_layers": 2, "residual": True, "forget_bias": 1.0},
+    "sizes by layer": {"num_layers": 2, "hidden_channels": [3, 5], "kernel_size": [3, 5]},
+    "bidirectional": {"bidirectional": True, "num_layers": 2, "dropout": 0.5},
+    "peephole": {"peephole": True, "bias": False, "batch_first": False},
+}
+
+
+def checkpoint_of(name: str) -> Checkpoint:
+    """A checkpoint that holds a network of NETWORKS."""
+    network = made(name)
+    scene = Storm(variable="wind") if network.frames.channels == 2 else Squares(canvas=16)
+    always = {"loss": "mse", "targets": "future", "context_frames": CONTEXT}
+    return Checkpoint(TrainConfig(scene, network.config, **always), network.state_dict(), ())
+
+
+def opened(content: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def run_onnx(session: onnxruntime.InferenceSession, *tensors: torch.Tensor) -> list[torch.Tensor]:
+    names = [each.name for each in session.get_inputs()]
+    given = {n: tensor.numpy() for n, tensor in zip(names, tensors, strict=True)}
+    return [torch.from_numpy(each) for each in session.run(None, given)]
+
+
+def check_forecast(content: bytes, checkpoint: Checkpoint, horizon: int) -> None:
+    """Compare a file's forecasts to the network's, at two batches and two canvases."""
+    network, session = load_network(checkpoint), opened(content)
+    d, T = network.config.divisor, checkpoint.config.context_frames
+    for B, H, W in ((1, 3 * d, 5 * d), (3, 6 * d, 2 * d)):
+        context = context_of(network, B, T, H, W)
+        (forecast,) = run_onnx(session, context)
+        torch.testing.assert_close(forecast, network.predict(context, horizon), **TOLERANCE)
+
+
+def check_step(content: bytes, checkpoint: Checkpoint) -> None:
+    """The same with a step that is called again and again."""
+    network, session = load_network(checkpoint), opened(content)
+    d, T = network.config.divisor, checkpoint.config.context_frames
+    part = Step(network)
+    assert [each.name for each in session.get_inputs()] == [port.name for port in part.inputs]
+    assert [each.name for each in session.get_outputs()] == [port.name for port in part.outputs]
+    for B, H, W in ((1, 3 * d, 5 * d), (3, 6 * d, 2 * d)):
+        context = context_of(network, B, T, H, W)
+        forecast = stepped(part, lambda *given: run_onnx(session, *given), context, HORIZON)
+        torch.testing.assert_close(forecast, network.predict(context, HORIZON), **TOLERANCE)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_onnx_computes_what_a_network_of_each_option_computes(name: str) -> None:
+    checkpoint = checkpoint_of(name)
+    check_forecast(export(checkpoint, "onnx", "forecast", HORIZON), checkpoint, HORIZON)
+    check_step(export(checkpoint, "onnx", "step", 1), checkpoint)
+
+
+@pytest.mark.parametrize("scene", CATALOGUE)
+def test_onnx_computes_what_every_shipped_network_computes(scene: str) -> None:
+    checkpoint = read_checkpoint(shipped_file(CATALOGUE[scene].shipped))
+    check_forecast(export(checkpoint, "onnx", "forecast", HORIZON), checkpoint, HORIZON)
+    check_step(export(checkpoint, "onnx", "step", 1), checkpoint)
+
+
+def test_every_shipped_file_is_one_of_a_scene() -> None:
+    shipped = {entry.shipped for entry in CATALOGUE.values()}
+    assert shipped == {path.name for path in shipped_file("x").parent.glob("*.safetensors")}
+
+
+_FRESH = """
+import json, sys, torch
+for path in sys.argv[1:]:
+    about = {"convlstm.json": ""}
+    program = torch.export.load(path, extra_files=about).module()
+    for given, expected in torch.load(path + ".cases"):
+        found = program(*given)
+        found = found if isinstance(found, tuple) else (found,)
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+    print(json.loads(about["convlstm.json"])["part"])
+assert not [name for name in sys.modules if name.startswith("convlstm")]
+"""
+
+
+def test_pt2_computes_the_same_where_this_project_is_not_there(tmp_path: Path) -> None:
+    paths, parts = [], []
+    sources = [checkpoint_of("attention"), checkpoint_of("multiscale, states")]
+    sources += [read_checkpoint(shipped_file(entry.shipped)) for entry in CATALOGUE.values()]
+    for number, checkpoint in enumerate(sources):
+        network, context = load_network(checkpoint), checkpoint.config.context_frames
+        d = network.config.divisor
+        for part in PARTS:
+            cases = []
+            for B, H, W in ((1, 3 * d, 5 * d), (3, 6 * d, 2 * d)):
+                program = exporting.part_of(checkpoint, part, HORIZON)
+                given = program.examples(B, H, W)
+                frames = context_of(network, B, context, H, W)
+                given = (frames if part == "forecast" else frames[:, 0], *given[1:])
+                with torch.no_grad():
+                    found = program(*given)
+                cases.append((given, found if isinstance(found, tuple) else (found,)))
+            path = tmp_path / f"{number}-{part}.pt2"
+            path.write_bytes(export(checkpoint, "pt2", part, HORIZON))
+            torch.save(cases, f"{path}.cases")
+            paths.append(str(path))
+            parts.append(part)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _FRESH, *paths],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == parts
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_layer_alone_is_written_as_onnx(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    options = {"in_channels": 2, "hidden_channels": 4, **LAYERS[name]}
+    layer = ConvLSTM(**options).eval()
+    b, t = (0, 1) if layer.batch_first else (1, 0)
+
+    def frames_of(B: int, H: int, W: int) -> torch.Tensor:
+        return torch.rand(B, 3, 2, H, W).movedim((0, 1), (b, t))
+
+    def given_to(x: torch.Tensor) -> tuple[torch.Tensor, list]:
+        B, H, W = x.shape[b], *x.shape[3:]
+        return x, [tuple(torch.rand(2, B, cell.hidden_channels, H, W)) for cell in layer.cells]
+
+    batch, height, width = Dim("batch"), Dim("height"), Dim("width")
+    state = {0: batch, 2: height, 3: width}
+    shapes = {b: batch, 3: height, 4: width}, [(state, state) for _ in layer.cells]
+    given = given_to(frames_of(2, 5, 6))
+    path = tmp_path / "layer.onnx"
+    torch.onnx.export(layer, given, path, dynamo=True, dynamic_shapes=shapes, verbose=False)
+    session = opened(path.read_bytes())
+    for sizes in ((1, 7, 4), (3, 4, 9)):
+        x, states = given_to(frames_of(*sizes))
+        with torch.no_grad():
+            output, after = layer(x, states)
+        found = run_onnx(session, x, *(tensor for state in states for tensor in state))
+        expected = [output, *(tensor for state in after for tensor in state)]
+        torch.testing.assert_close(found, expected, **TOLERANCE)
+
+
+def test_a_file_says_what_one_must_know_to_use_it() -> None:
+    checkpoint = read_checkpoint(shipped_file("blizzard.safetensors"))
+    about = metadata(checkpoint, "step", 5)
+    assert (about["part"], about["context_frames"], about["horizon"]) == ("step", 6, 1)
+    assert (about["canvas"], about["canvas_multiple"]) == ([33, 36], 1)
+    pressure, *others = about["channels"]
+    assert pressure == {"name": "pressure", "low": 960, "high": 1070, "unit": "hPa"}
+    assert [each["name"] for each in others] == ["temperature", "wind_east", "wind_north"]
+    assert about["inputs"][0]["shape"] == ["batch", 4, "height", "width"]
+    session = opened(export(checkpoint, "onnx", "step", 1))
+    said = session.get_modelmeta().custom_metadata_map
+    assert said["part"] == "step"
+    assert json.loads(said["channels"]) == about["channels"]
+    assert json.loads(said["settings"])["hidden_channels"] == 24
+    file = io.BytesIO(export(checkpoint, "pt2", "step", 1))
+    extra = {"convlstm.json": ""}
+    torch.export.load(file, extra_files=extra)
+    assert json.loads(extra["convlstm.json"]) == json.loads(
+        json.dumps(metadata(checkpoint, "step", 1))
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("jpeg", "step", 1), "format is 'jpeg': must be one of onnx, pt2."),
+        (("onnx", "both", 1), "part is 'both': must be one of forecast, step."),
+        (("onnx", "step", 0), "horizon is 0: must be a whole number from 1 to 100."),
+        (("pt2", "forecast", 101), "horizon is 101: must be a whole number from 1 to 100."),
+        (
+            ("pt2", "forecast", float("nan")),
+            "horizon is nan: must be a whole number from 1 to 100.",
+        ),
+    ],
+)
+def test_what_is_no_format_part_or_horizon_is_refused(given: tuple, message: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        export(checkpoint_of("plain"), *given)
+    assert str(caught.value) == message
+
+
+def test_more_weights_than_an_onnx_file_holds_are_refused(monkeypatch) -> None:
+    monkeypatch.setattr(exporting, "_MAX_ONNX_MIB", 0.001)
+    with pytest.raises(SettingError) as caught:
+        check_exportable(checkpoint_of("plain"), "onnx")
+    assert (
+        str(caught.value) == "weights is '0 MiB': must be at most 0.001 MiB to be written as ONNX."
+    )
+    check_exportable(checkpoint_of("plain"), "pt2")
+
+
+def test_where_what_writes_onnx_is_not_installed_that_is_said(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ExportError, match=r"needs onnxscript: pip install \".*\[export\]\"\.$"):
+        export(checkpoint_of("plain"), "onnx", "step", 1)
+    assert export(checkpoint_of("plain"), "pt2", "step", 1)
+
+
+def test_what_onnx_has_no_word_for_is_refused_in_one_line(monkeypatch) -> None:
+    monkeypatch.setattr(Step, "forward", lambda self, x, *states: torch.linalg.eigvals(x))
+    with pytest.raises(ExportError) as caught:
+        export(checkpoint_of("plain"), "onnx", "step", 1)
+    assert str(caught.value).startswith("ONNX cannot say what this network does: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_exporting_leaves_a_network_and_torch_as_they_were() -> None:
+    checkpoint = checkpoint_of("peephole")
+    before = {name: weights.clone() for name, weights in checkpoint.weights.items()}
+    random, level = torch.get_rng_state(), torch.is_grad_enabled()
+    export(checkpoint, "onnx", "step", 1)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert torch.is_grad_enabled() == level
+    assert all(torch.equal(before[name], weights) for name, weights in checkpoint.weights.items())
