@@ -1,7 +1,6 @@
 """The command `export`: a trained network as files for other programs."""
 
 import argparse
-from pathlib import Path
 
 from convlstm.checks import check_integer
 from convlstm.commands.shared import check_writable
@@ -46,24 +45,18 @@ def export_network(flags: argparse.Namespace) -> int:
 def _description(about: dict) -> str:
     """Say what is in a file, in a few lines."""
     lines = [f"{about['file']}, {about['bytes'] / 2**20:.1f} MiB"]
-    for what in ("inputs", "outputs"):
-        for port in about[what]:
-            axes = ", ".join(map(str, port["shape"])) or "one bool"
-            lines.append(f"  {what[:-1]:<6}  {port['name']:<10}  ({axes})  {port['meaning']}")
-    return "\n".join([*lines, *_facts(about)])
-
-
-def _facts(about: dict) -> list[str]:
+    for way in ("in", "out"):
+        for port in about[f"{way}puts"]:
+            axes = f"({', '.join(map(str, port['shape']))})" if port["shape"] else "one bool"
+            lines.append(f"  {way:<3}  {port['name']:<10}  {axes:<37}  {port['meaning']}")
     (height, width), multiple = about["canvas"], about["canvas_multiple"]
-    sides = "any height and width"
-    if multiple > 1:
-        sides = f"height and width multiples of {multiple} px"
-    channels = (
-        "{name}, 0 to 1 for {low:g} to {high:g} {unit}".format_map(each).strip()
-        for each in about["channels"]
+    sides = f"height and width multiples of {multiple} px" if multiple > 1 else "any canvas"
+    channels = []
+    for each in about["channels"]:
+        ends = "{low:g} to {high:g} {unit}".format_map(each)
+        channels.append(f"{each['name']} of {ends}" if each["unit"] else each["name"])
+    lines.append(
+        f"  Any batch, {sides}, float32. Trained with {about['context_frames']} frames of "
+        f"{height} x {width} px; a frame is {', '.join(channels)}, from 0 to 1."
     )
-    return [
-        f"  Any batch; {sides} (trained with {height} x {width} px); float32.",
-        f"  Trained to go on from {about['context_frames']} frames. Values lie in [0, 1]; "
-        f"channels: {'; '.join(channels)}.",
-    ]
+    return "\n".join(lines)

@@ -117,6 +117,7 @@ def metadata(checkpoint: Checkpoint, part: PartName, horizon: int) -> dict[str, 
 
 
 def part_of(checkpoint: Checkpoint, part: PartName, horizon: int) -> Part:
+    """Make a part of a checkpoint's network, as `export` writes it."""
     network = load_network(checkpoint)
     if part == "step":
         return Step(network).eval()

@@ -97,7 +97,7 @@ class Network(nn.Module):
             chosen = use_truth[:, lead_time - 1, None, None, None]
             return torch.where(chosen, followers[lead_time - 1], frame)
 
-        return self._drawn(self.roll_out(x, horizon, feed), context).transpose(0, 1)
+        return self._drawn(self.roll_out(x, horizon, feed).transpose(0, 1), context)
 
     def step(
         self,

@@ -96,14 +96,15 @@ class Step(Part):
         frame = Port("frame", (channels,), 1, "newest frame, in [0, 1]")
         seen = Port("seen", (), 0, "True for a frame seen, False for the last prediction")
         states = [
-            Port(f"{part}{n}", (cell.hidden_channels,), reader.side, f"{what} {n}; zeros at first")
+            Port(f"{part}{n}", (cell.hidden_channels,), reader.side, f"{what} {n}")
             for n, (cell, reader) in enumerate(zip(network.cells(), readers, strict=True))
             for part, what in (("h", "state of cell"), ("c", "memory of cell"))
         ]
         if network.carries_last:
-            side, meaning = network.config.patch_size, "last prediction, unclipped; zeros at first"
-            states.append(Port("last", (network.patch_channels,), side, meaning))
-        self.inputs = [frame, *([seen] if network.tells_seen else []), *states]
+            patch = network.patch_channels, network.config.patch_size
+            states.append(Port("last", patch[:1], patch[1], "last prediction, unclipped"))
+        first = [each._replace(meaning=f"{each.meaning}; zeros at first") for each in states]
+        self.inputs = [frame, *([seen] if network.tells_seen else []), *first]
         prediction = Port("prediction", (channels,), 1, "next frame, in [0, 1]")
         self.outputs = [prediction, *(each._replace(name=f"next_{each.name}") for each in states)]
 

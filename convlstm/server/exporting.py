@@ -1,6 +1,6 @@
 """A run's network as ONNX, made by the command line in a process of its own.
 
-Not in a worker: while torch looks at a program, it tells all of a process that it does, and whatever
+Not in a worker: while torch looks at a program, it tells all of a process that it does, and what
 trains there would compute in another way. The process gives way to every other one.
 """
 

@@ -1,5 +1,6 @@
-"""What comes next in an array of your own? python own_array.py FRAMES.npy FORECAST.npy
+"""What comes next in an array of your own?
 
+python own_array.py FRAMES.npy FORECAST.npy
 FRAMES.npy holds frames (T, H, W), 40 or more; FORECAST.npy will hold the 10 that follow.
 """
 

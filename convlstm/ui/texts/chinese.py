@@ -474,7 +474,7 @@ CHINESE: dict[str, str] = {
     "get checkpoint": "检查点",
     "help checkpoint": "权重、设置、记录：以后继续所需的一切。",
     "get onnx": "ONNX（zip）",
-    "help onnx": "供其他程序使用的网络：整段预测、单步计算和用法说明。最多约一分钟，期间训练照常进行。",
+    "help onnx": "供其他程序使用的网络：整段预测、单步计算和用法说明。最多约一分钟，训练照常进行。",
     "being made": "正在生成…",
     "open checkpoint": "打开检查点…",
     "help upload": "在此保存的 .safetensors 文件；它会替换本页的运行。",
@@ -752,7 +752,8 @@ CHINESE: dict[str, str] = {
     "notice opened": "检查点及其设置已打开。",
     "notice too large": "文件无法发送：超过 256 MiB、连接中断，或此刻发送的文件太多。"
     "请一分钟后再试。",
-    "notice no onnx": "本服务器无法生成 ONNX：缺少 onnxscript 包。可以在别处把检查点转换成 ONNX。",
+    "notice no onnx": "本服务器无法生成 ONNX：未安装 onnxscript。请下载检查点，"
+    "用 export 命令转换。",
     "notice onnx slow": "生成 ONNX 文件用时过长。请在训练的人较少时再试。",
     "notice no picture": "还没有图片，请稍后再试。",
     "notice draw first": "还没有可以继续的内容：请先画一个数字。",

@@ -840,8 +840,8 @@ ENGLISH: dict[str, str] = {
     "notice opened": "Checkpoint opened, with its settings.",
     "notice too large": "The file could not be sent: it is larger than 256 MiB, the connection "
     "broke, or too many files are being sent at the moment. Try again in a minute.",
-    "notice no onnx": "This server cannot write ONNX: it lacks the package onnxscript. A checkpoint "
-    "can be turned into ONNX elsewhere.",
+    "notice no onnx": "This server cannot write ONNX: the package onnxscript is not installed. "
+    "Take the checkpoint instead: the command export makes ONNX of it.",
     "notice onnx slow": "The ONNX file took too long. Try again when fewer people train.",
     "notice no picture": "There is no picture yet. Try again in a second.",
     "notice draw first": "There is nothing to continue yet: draw a digit first.",
