@@ -10,11 +10,10 @@ from convlstm import ConvLSTM
 class Classifier(nn.Module):
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.convlstm = ConvLSTM(in_channels=1, hidden_channels=8, kernel_size=3, forget_bias=1.0)
+        self.convlstm = ConvLSTM(in_channels=1, hidden_channels=8, forget_bias=1.0)
         self.head = nn.Linear(8, classes)
 
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """From (B, T, 1, H, W) to (B, classes)."""
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:  # (B, T, 1, H, W) -> (B, classes)
         _, [(h, _)] = self.convlstm(frames)
         return self.head(h.amax((2, 3)))  # wherever it is
 
@@ -32,10 +31,9 @@ torch.manual_seed(0)
 model = Classifier(classes=4)
 optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
 for _ in range(150):
-    frames, direction = moving_squares(32)
-    loss = F.cross_entropy(model(frames), direction)
+    frames, truth = moving_squares(32)
     optimizer.zero_grad()
-    loss.backward()
+    F.cross_entropy(model(frames), truth).backward()
     optimizer.step()
-frames, direction = moving_squares(500)  # new ones
-print("accuracy", (model(frames).argmax(1) == direction).float().mean().item(), "by chance 0.25")
+frames, truth = moving_squares(500)  # new ones
+print("accuracy", (model(frames).argmax(1) == truth).float().mean().item(), "by chance 0.25")
