@@ -148,7 +148,10 @@ def _program(part: Part) -> ExportedProgram:
     given = part.examples(B, *(divisor * multiple for multiple in multiples))
     shapes = (first, tuple(others)) if isinstance(part, Step) else (first,)
     with torch.no_grad():
-        return torch.export.export(part, given, dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(part, given, dynamic_shapes=shapes, strict=False)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # the paths of the machine that wrote it
+    return program
 
 
 def _sides(divisor: int) -> tuple[str, str]:

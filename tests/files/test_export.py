@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -256,6 +257,17 @@ def test_what_onnx_has_no_word_for_is_refused_in_one_line(monkeypatch) -> None:
         export(checkpoint_of("plain"), "onnx", "step", 1)
     assert str(caught.value).startswith("ONNX cannot say what this network does: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", exporting.FORMATS)
+def test_a_file_names_no_path_of_the_machine_that_wrote_it(form: str) -> None:
+    content = export(checkpoint_of("plain"), form, "step", 1)
+    texts = [content]
+    if form == "pt2":
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            texts += [archive.read(name) for name in archive.namelist()]
+    folders = [str(Path(file).parent).encode() for file in (exporting.__file__, torch.__file__)]
+    assert not [folder for folder in folders for text in texts if folder in text]
 
 
 def test_exporting_leaves_a_network_and_torch_as_they_were() -> None:

@@ -474,7 +474,7 @@ CHINESE: dict[str, str] = {
     "get checkpoint": "检查点",
     "help checkpoint": "权重、设置、记录：以后继续所需的一切。",
     "get onnx": "ONNX（zip）",
-    "help onnx": "供其他程序使用的网络：整段预测、单步计算和用法说明。最多约一分钟，训练照常进行。",
+    "help onnx": "现在的网络，供其他程序使用；最多约一分钟，期间训练照常进行。",
     "being made": "正在生成…",
     "open checkpoint": "打开检查点…",
     "help upload": "在此保存的 .safetensors 文件；它会替换本页的运行。",

@@ -529,8 +529,8 @@ ENGLISH: dict[str, str] = {
     "get checkpoint": "Checkpoint",
     "help checkpoint": "Weights, settings, history: everything needed to go on later.",
     "get onnx": "ONNX (zip)",
-    "help onnx": "The network for other programs: forecast, one step, and how to call them. Takes "
-    "up to a minute; training goes on meanwhile.",
+    "help onnx": "The network as it is now, for other programs; takes up to a minute, while "
+    "training goes on.",
     "being made": "Being made…",
     "open checkpoint": "Open a checkpoint…",
     "help upload": "A .safetensors file saved here; it replaces the run on this page.",
