@@ -11,7 +11,6 @@ from convlstm.commands.main import main
 from convlstm.files.checkpoint import load_network, read_checkpoint
 from convlstm.files.export import ExportError
 from tests.commands.conftest import NETWORK, parse
-from tests.files.test_export import opened, run_onnx
 from tests.networks.test_parts import context_of
 
 
@@ -19,11 +18,11 @@ def test_both_parts_are_written_and_described(
     trained: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = trained["storm"] / NETWORK
-    flags = ["--format", "onnx", "--horizon", "2", "--out", str(tmp_path / "new")]
+    flags = ["--format", "pt2", "--horizon", "2", "--out", str(tmp_path / "new")]
     assert main(["export", str(path), *flags]) == 0
     printed, errors = capsys.readouterr()
     assert errors == ""
-    written = [tmp_path / "new" / f"network-{part}.onnx" for part in ("forecast", "step")]
+    written = [tmp_path / "new" / f"network-{part}.pt2" for part in ("forecast", "step")]
     assert sorted((tmp_path / "new").iterdir()) == written
     for each in (*written, "in   context     (batch, 6, 1, height, width)", "next_c0"):
         assert str(each) in printed
@@ -31,7 +30,7 @@ def test_both_parts_are_written_and_described(
     assert "a frame is pressure of 960 to 1070 hPa, from 0 to 1." in printed
     network = load_network(read_checkpoint(path))
     context = context_of(network, 2, 6, 9, 12)
-    (forecast,) = run_onnx(opened(written[0].read_bytes()), context)
+    forecast = torch.export.load(written[0]).module()(context)
     torch.testing.assert_close(forecast, network.predict(context, 2), rtol=0, atol=1e-4)
 
 

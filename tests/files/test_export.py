@@ -21,7 +21,7 @@ from convlstm.files import export as exporting
 from convlstm.files.checkpoint import Checkpoint, load_network, read_checkpoint
 from convlstm.files.export import ExportError, check_exportable, export, metadata
 from convlstm.files.shipped import shipped_file
-from convlstm.networks.parts import PARTS, Step
+from convlstm.networks.parts import Step
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.scenes.squares import Squares
 from convlstm.scenes.storm import Storm
@@ -94,8 +94,12 @@ def check_step(content: bytes, checkpoint: Checkpoint) -> None:
 @pytest.mark.parametrize("name", ["peephole", "states, change", "attention", "multiscale, states"])
 def test_onnx_computes_what_a_network_of_each_option_computes(name: str) -> None:
     checkpoint = checkpoint_of(name)
-    check_forecast(export(checkpoint, "onnx", "forecast", HORIZON), checkpoint, HORIZON)
     check_step(export(checkpoint, "onnx", "step", 1), checkpoint)
+
+
+def test_onnx_forecasts_on_several_scales() -> None:
+    checkpoint = checkpoint_of("multiscale, states")
+    check_forecast(export(checkpoint, "onnx", "forecast", HORIZON), checkpoint, HORIZON)
 
 
 @pytest.mark.parametrize("scene", CATALOGUE)
@@ -128,29 +132,26 @@ assert not [name for name in sys.modules if name.startswith("convlstm")]
 
 
 def test_pt2_computes_the_same_where_this_project_is_not_there(tmp_path: Path) -> None:
-    paths, parts = [], []
-    sources = [checkpoint_of("multiscale, states")]
-    sources += [short(read_checkpoint(shipped_file(e.shipped))) for e in CATALOGUE.values()]
-    for number, checkpoint in enumerate(sources):
-        network, context = load_network(checkpoint), checkpoint.config.context_frames
-        d = network.config.divisor
-        for part in PARTS:
-            cases = []
-            for B, H, W in ((1, 3 * d, 5 * d), (3, 6 * d, 2 * d)):
-                program = exporting.part_of(checkpoint, part, HORIZON)
-                given = program.examples(B, H, W)
-                frames = context_of(network, B, context, H, W)
-                given = (frames if part == "forecast" else frames[:, 0], *given[1:])
-                with torch.no_grad():
-                    found = program(*given)
-                cases.append((given, found if isinstance(found, tuple) else (found,)))
-            path = tmp_path / f"{number}-{part}{'-unguarded' * (number == 0)}.pt2"
-            path.write_bytes(export(checkpoint, "pt2", part, HORIZON))
-            torch.save(cases, f"{path}.cases")
-            paths.append(str(path))
-            parts.append(part)
+    shipped = {name: read_checkpoint(shipped_file(e.shipped)) for name, e in CATALOGUE.items()}
+    sources = {f"{name}-step": checkpoint for name, checkpoint in shipped.items()}
+    sources["digits-forecast"] = short(shipped["digits"])
+    sources["unguarded-forecast"] = checkpoint_of("multiscale, states")
+    for name, checkpoint in sources.items():
+        network, part = load_network(checkpoint), name.rpartition("-")[2]
+        d, T = network.config.divisor, checkpoint.config.context_frames
+        program = exporting.part_of(checkpoint, part, HORIZON)
+        cases = []
+        for B, H, W in ((1, 3 * d, 5 * d), (3, 6 * d, 2 * d)):
+            frames = context_of(network, B, T, H, W)
+            rest = program.examples(B, H, W)[1:]
+            given = (frames if part == "forecast" else frames[:, 0], *rest)
+            with torch.no_grad():
+                found = program(*given)
+            cases.append((given, found if isinstance(found, tuple) else (found,)))
+        (tmp_path / f"{name}.pt2").write_bytes(export(checkpoint, "pt2", part, HORIZON))
+        torch.save(cases, tmp_path / f"{name}.pt2.cases")
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", _FRESH, *paths],
+        [sys.executable, "-W", "error", "-c", _FRESH, *(f"{name}.pt2" for name in sources)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -158,7 +159,7 @@ def test_pt2_computes_the_same_where_this_project_is_not_there(tmp_path: Path) -
         timeout=300,
     )
     assert done.stderr == ""
-    assert done.stdout.split() == parts
+    assert done.stdout.split() == [name.rpartition("-")[2] for name in sources]
 
 
 @pytest.mark.filterwarnings(LEAVES)
