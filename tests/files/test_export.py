@@ -13,7 +13,9 @@ from pathlib import Path
 import onnxruntime
 import pytest
 import torch
+from torch import nn
 from torch.export import Dim
+from torch.utils._pytree import tree_leaves, tree_map
 
 from convlstm import ConvLSTM
 from convlstm.checks import SettingError
@@ -32,13 +34,16 @@ TOLERANCE = {"rtol": 0, "atol": 1e-4}
 CONTEXT, HORIZON = 2, 2
 # What torch 2.13 says of its own code while it writes ONNX.
 LEAVES = r"ignore:.isinstance\(treespec, LeafSpec\):FutureWarning"
-# Of the layer alone; one line for each option that changes what it computes.
-LAYERS: dict[str, dict[str, object]] = {
-    "plain": {},
-    "layers": {"num_layers": 2, "residual": True, "forget_bias": 1.0},
-    "sizes by layer": {"num_layers": 2, "hidden_channels": [3, 5], "kernel_size": [3, 5]},
-    "bidirectional": {"bidirectional": True, "num_layers": 2, "dropout": 0.5},
-    "peephole": {"peephole": True, "bias": False, "batch_first": False},
+# A layer alone, by what it is made with: one line for each option that changes what it computes.
+LAYERS: dict[str, tuple[type[nn.Module], dict[str, object]]] = {
+    "plain": (ConvLSTM, {}),
+    "layers": (ConvLSTM, {"num_layers": 2, "residual": True, "forget_bias": 1.0}),
+    "sizes by layer": (
+        ConvLSTM,
+        {"num_layers": 2, "hidden_channels": [3, 5], "kernel_size": [3, 5]},
+    ),
+    "bidirectional": (ConvLSTM, {"bidirectional": True}),
+    "peephole": (ConvLSTM, {"peephole": True, "bias": False, "batch_first": False}),
 }
 
 
@@ -164,34 +169,34 @@ def test_pt2_computes_the_same_where_this_project_is_not_there(tmp_path: Path) -
 
 @pytest.mark.filterwarnings(LEAVES)
 @pytest.mark.parametrize("name", LAYERS)
+@torch.no_grad()
 def test_the_layer_alone_is_written_as_onnx(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    options = {"in_channels": 2, "hidden_channels": 4, **LAYERS[name]}
-    layer = ConvLSTM(**options).eval()
-    b, t = (0, 1) if layer.batch_first else (1, 0)
+    kind, options = LAYERS[name]
+    layer = kind(**{"in_channels": 2, "hidden_channels": 3, **options}).eval()
+    axes = {"ConvLSTM1d": 1, "ConvLSTM3d": 3}.get(kind.__name__, 2)
+    batch = 0 if layer.batch_first else 1
 
-    def frames_of(B: int, H: int, W: int) -> torch.Tensor:
-        return torch.rand(B, 3, 2, H, W).movedim((0, 1), (b, t))
+    def given(B: int, *sides: int) -> tuple:
+        """Frames, and states of the shapes that the layer gives."""
+        x = torch.rand(B, 3, 2, *sides[:axes]).movedim(0, batch)
+        return x, tree_map(torch.rand_like, layer(x)[1])
 
-    def given_to(x: torch.Tensor) -> tuple[torch.Tensor, list]:
-        B, H, W = x.shape[b], *x.shape[3:]
-        return x, [tuple(torch.rand(2, B, cell.hidden_channels, H, W)) for cell in layer.cells]
-
-    batch, height, width = Dim("batch"), Dim("height"), Dim("width")
-    state = {0: batch, 2: height, 3: width}
-    shapes = {b: batch, 3: height, 4: width}, [(state, state) for _ in layer.cells]
-    given = given_to(frames_of(2, 5, 6))
-    program = torch.export.export(layer, given, dynamic_shapes=shapes)
+    x, states = given(2, 6, 8, 10)
+    free = {axis: Dim.AUTO for axis in range(2, 2 + axes)}
+    shapes = (
+        {batch: Dim.AUTO, **{axis + 1: Dim.AUTO for axis in free}},
+        tree_map(lambda _: {0: Dim.AUTO, **free}, states),
+    )
+    program = torch.export.export(layer, (x, states), dynamic_shapes=shapes)
     path = tmp_path / "layer.onnx"
     torch.onnx.export(program, f=path, dynamo=True, external_data=False, verbose=False)
     session = opened(path.read_bytes())
-    for sizes in ((1, 7, 4), (3, 4, 9)):
-        x, states = given_to(frames_of(*sizes))
-        with torch.no_grad():
-            output, after = layer(x, states)
-        found = run_onnx(session, x, *(tensor for state in states for tensor in state))
-        expected = [output, *(tensor for state in after for tensor in state)]
-        torch.testing.assert_close(found, expected, **TOLERANCE)
+    for sizes in ((1, 12, 6, 8), (3, 4, 10, 12)):
+        x, states = given(*sizes)
+        output, after = layer(x, states)
+        found = run_onnx(session, x, *tree_leaves(states))
+        torch.testing.assert_close(found, [output, *tree_leaves(after)], **TOLERANCE)
 
 
 def test_a_file_says_what_one_must_know_to_use_it() -> None:
