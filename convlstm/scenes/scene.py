@@ -167,7 +167,9 @@ class Scene(Settings, ABC):
 
     @property
     def quantities(self) -> tuple[Quantity, ...]:
-        """What each channel stands for."""
+        """What each channel stands for: brightness, or of three channels the colours."""
+        if self.frames.channels == 3:
+            return tuple(map(Quantity, ("red", "green", "blue")))
         return (Quantity(),) * self.frames.channels
 
     @property
