@@ -51,6 +51,7 @@ RULES = {
     "pins": "must be at most {high}: unpin one first",
     "pinned size": "must be at most {high} MiB for all pinned networks of a run together",
     "not in a script": "cannot be said in a script",
+    "in onnx": "must be at most {high} MiB to be written as ONNX",
     "speeds": "must be a list of speeds from 0 to {high}",
     "place": "must be a column and a row, whole numbers from 0 to {high}",
     "name": "must be at most {high} letters that can be seen, without <, > or &",

@@ -80,3 +80,18 @@ def test_what_is_used_is_read_from_this_system():
         pytest.skip("only on Linux")
     everybody, own = devices._used_seconds()
     assert everybody > own > 0
+
+
+@pytest.mark.parametrize(("niceness", "seconds"), [(0, 50.0), (5, 70.0)])
+def test_who_gives_way_is_not_counted_unless_this_program_does_too(monkeypatch, niceness, seconds):
+    #                    user nice system idle waiting interrupts stolen
+    lines = [
+        "cpu  1 1 1 1 1 1 1 1",
+        "cpu0 1000 2000 500 9000 800 300 200 3000",
+        "cpu1 7 7 7 7 7 7 7 7",
+    ]
+    monkeypatch.setattr(devices.Path, "read_text", lambda path: "\n".join(lines))
+    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda pid: {0}, raising=False)
+    monkeypatch.setattr(devices.os, "sysconf", lambda name: 100, raising=False)
+    monkeypatch.setattr(devices.os, "nice", lambda more: niceness, raising=False)
+    assert devices._used_seconds()[0] == seconds

@@ -14,14 +14,17 @@ from convlstm.benchmarks.contestants import CONTESTANTS, SIZES
 from convlstm.benchmarks.study import STUDIES, Scale
 from convlstm.checks import SettingError
 from convlstm.commands.evaluate import MAX_SEQUENCES, evaluate, predict
+from convlstm.commands.export import BOTH, export_network
 from convlstm.commands.settings import settings_table
 from convlstm.commands.shared import INTERRUPTED, UsageError, default_text, flag_of
 from convlstm.commands.speed import MAX_REPEATS, compare_speed, study
 from convlstm.commands.speed_test import test_speeds
 from convlstm.commands.train import train
 from convlstm.devices import keep_freed_memory
+from convlstm.files.export import FORMATS, MAX_HORIZON, ExportError
 from convlstm.files.safe_files import CheckpointError
 from convlstm.networks import NetworkConfig
+from convlstm.networks.parts import PARTS
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.scenes.scene import MAX_TEST_SEED
 from convlstm.settings import Choice, Flag, Integer, Number, declared
@@ -44,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         flags = _parser().parse_args(arguments)
         keep_freed_memory()
         return flags.command(flags)
-    except (UsageError, SettingError, CheckpointError, TestSetError) as error:
+    except (UsageError, SettingError, CheckpointError, ExportError, TestSetError) as error:
         message = str(error)
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -94,7 +97,8 @@ def _parser() -> _Parser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add = functools.partial(commands.add_parser, allow_abbrev=False)
-    for command in (_train, _evaluate, _speed_test, _predict, _settings, _benchmark, _study):
+    every = _train, _evaluate, _speed_test, _predict, _export, _settings, _benchmark, _study
+    for command in every:
         command(add)
     return parser
 
@@ -202,6 +206,27 @@ def _predict(add: Callable[..., _Parser]) -> None:
     parser.path("--out", "DIR", "write the pictures there", required=True)
     parser.seed()
     parser.device()
+
+
+def _export(add: Callable[..., _Parser]) -> None:
+    parser = add(
+        "export",
+        help="write a trained model as a file that runs without this project",
+        description="Write a checkpoint's model for other programs, as ONNX or as PyTorch's "
+        "exported program: the whole forecast, from the frames seen to those that follow, and one "
+        "step, from a frame and the states to the next ones. Batch and canvas stay free.",
+    )
+    parser.set_defaults(command=export_network)
+    parser.checkpoint()
+    text = "onnx (needs the extra [export]) or pt2, which torch.export.load reads"
+    parser.add_argument("--format", choices=FORMATS, required=True, help=text)
+    text = "what to write, each in a file of its own [%(default)s]"
+    parser.add_argument("--part", choices=(*PARTS, BOTH), default=BOTH, help=text)
+    text = f"frames of the forecast, 1 to {MAX_HORIZON} [as many as the page shows]"
+    parser.number("--horizon", text)
+    parser.path("--out", "DIR", "write the files there [the current folder]")
+    parser.set_defaults(out=Path())
+    parser.json(" a file", "a description")
 
 
 def _settings(add: Callable[..., _Parser]) -> None:

@@ -74,6 +74,24 @@ class MultiScale(Network):
             values.append(self._values(hidden, last))
         return torch.cat(values)
 
+    def advance(
+        self, x: Tensor, states: list[State], seen: Tensor | None
+    ) -> tuple[Tensor, list[State]]:
+        """Read one frame on the way down, and go back up; after a frame seen, from the encoder."""
+        scales, hidden, after = len(self.encoder), x[None], []
+        for scale, block in enumerate(self.encoder):
+            hidden = _each(self.down[scale - 1], hidden) if scale else hidden
+            hidden = self._read_anyway(hidden, seen) if scale == scales - 1 else hidden
+            hidden, state = block.unroll()(hidden, states[scale])
+            after.append(state)
+        finer = list(states[scales:])
+        for scale in reversed(range(len(finer))):
+            hidden = _each(self.up[scale], hidden)
+            pairs = zip(after[scale], finer[scale], strict=True)
+            start = tuple(torch.where(seen, encoded, own) for encoded, own in pairs)
+            hidden, finer[scale] = self.forecaster[scale].unroll()(hidden, start)
+        return self.head(hidden[0]), after + finer
+
     def readers(self) -> list[Reader]:
         """Describe the scales of the encoder, and then of the forecaster."""
         readers, reach, slower = [], 0, 0

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from convlstm.layer.cell import ConvLSTMCell
 from convlstm.layer.cell_base import check_positive
+from convlstm.layer.recurrence import State
 from convlstm.networks.config import FrameFormat, NetworkConfig
 
 # Chooses what is read next: (values of the newest frames, lead time) to the next input.
@@ -97,17 +98,65 @@ class Network(nn.Module):
             chosen = use_truth[:, lead_time - 1, None, None, None]
             return torch.where(chosen, followers[lead_time - 1], frame)
 
-        values = self.roll_out(x, horizon, feed)
-        if self.config.output != "sigmoid":
-            values = self._denormalised(values)
-        if self.config.patch_size > 1:
-            values = F.pixel_shuffle(values, self.config.patch_size)
-        H, W = context.shape[-2:]
-        return values[..., :H, :W].transpose(0, 1)
+        return self._drawn(self.roll_out(x, horizon, feed).transpose(0, 1), context)
+
+    def step(
+        self,
+        frame: Tensor,
+        states: list[State],
+        seen: Tensor | None = None,
+        last: Tensor | None = None,
+    ) -> tuple[Tensor, list[State], Tensor]:
+        """Read one frame and predict the next, for who keeps the states.
+
+        A context read so and then the predictions give what `predict` gives.
+
+        Args:
+            frame: (B, C, H, W), in [0, 1].
+            states: one (h, c) for each of `readers()`, zeros before the first frame.
+            seen: whether the frame is of the context, one bool; if not, it is the last prediction.
+                Only where `tells_seen`.
+            last: what an earlier call returned last; only where `carries_last`.
+
+        Returns:
+            The next frame, (B, C, H, W) in [0, 1], the next states, and the head's values that the
+            frame is made of.
+        """
+        x = self._read(frame[:, None])[0]
+        values, states = self.advance(x, states, seen)
+        if self.config.output == "change":
+            values = values + (torch.where(seen, x, last) if self.carries_last else x)
+        return self.intensities(self._drawn(values, frame)).clamp(0, 1), states, values
 
     def roll_out(self, x: Tensor, horizon: int, feed: Feed) -> Tensor:
         """Read x, (T, B, C, H, W), and return the head's values (n, B, C, H, W)."""
         raise NotImplementedError
+
+    def advance(
+        self, x: Tensor, states: list[State], seen: Tensor | None
+    ) -> tuple[Tensor, list[State]]:
+        """Read one frame, as `roll_out` reads it after those before.
+
+        Args:
+            x: the frame, (B, C, H, W).
+            states: one for each of `readers()`, as an earlier call returned them; zeros at first.
+            seen: whether the frame is of the context, one bool; if not, it is the network's own
+                prediction. Only where `tells_seen` is it looked at.
+
+        Returns:
+            What the head makes of it, (B, C, H, W), and the next states.
+        """
+        raise NotImplementedError
+
+    @property
+    def tells_seen(self) -> bool:
+        """Whether the frames of a context are read in another way than those predicted."""
+        return self.config.rollout == "states" or any(reader.late for reader in self.readers())
+
+    @property
+    def carries_last(self) -> bool:
+        """Whether a prediction is added to the one before as it was, not as it was clipped."""
+        return self.config.rollout == "states" and self.config.output == "change"
 
     def readers(self) -> list[Reader]:
         """Describe the cells, in the order of `modules()`, which is that of `trace`."""
@@ -182,6 +231,15 @@ class Network(nn.Module):
             frames = F.pixel_unshuffle(frames, self.config.patch_size)
         return self._normalised(frames)
 
+    def _drawn(self, values: Tensor, like: Tensor) -> Tensor:
+        """Turn what the head gives, (..., C, H, W), into values of whole frames of a size."""
+        if self.config.output != "sigmoid":
+            values = self._denormalised(values)
+        if self.config.patch_size > 1:
+            values = F.pixel_shuffle(values, self.config.patch_size)
+        H, W = like.shape[-2:]
+        return values[..., :H, :W]
+
     def _as_input(self, values: Tensor) -> Tensor:
         values = values.float()
         if self.config.output == "sigmoid":
@@ -204,6 +262,11 @@ class Network(nn.Module):
         """Return both for each channel of patches, (2, C, 1, 1)."""
         both = torch.tensor([self.frames.mean, self.frames.spread], device=like.device)
         return both.repeat_interleave(self.config.patch_size**2, 1)[..., None, None]
+
+    def _read_anyway(self, x: Tensor, seen: Tensor | None) -> Tensor:
+        """Return what the states go on with: x, or nothing where they go on alone."""
+        alone = self.config.rollout == "states" and seen is not None
+        return torch.where(seen, x, 0.0) if alone else x
 
     def _values(self, hidden: Tensor, last_frames: Tensor) -> Tensor:
         """Turn hidden frames (T, B, C, H, W) into values, given the frames before those asked for.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from convlstm.layer.convlstm import ConvLSTM
+from convlstm.layer.recurrence import State
 from convlstm.networks.config import FrameFormat, NetworkConfig
 from convlstm.networks.network import Feed, Network, Reader
 
@@ -51,6 +52,13 @@ class Stack(Network):
             hidden, states = read(frame, states)
             values.append(self._values(hidden, frame))
         return torch.cat(values)
+
+    def advance(
+        self, x: Tensor, states: list[State], seen: Tensor | None
+    ) -> tuple[Tensor, list[State]]:
+        """Read one frame with every layer."""
+        hidden, states = self.convlstm(self._read_anyway(x, seen)[None], states)
+        return self.head(hidden[0]), states
 
     def readers(self) -> list[Reader]:
         """Describe the layers."""

@@ -116,6 +116,22 @@ class Look:
         return (frames - first) / (last - first)
 
 
+class Quantity(NamedTuple):
+    """What a channel's values stand for.
+
+    Attributes:
+        name: for a person.
+        low: what 0 stands for.
+        high: what 1 stands for.
+        unit: of both; empty for none.
+    """
+
+    name: str = "intensity"
+    low: float = 0.0
+    high: float = 1.0
+    unit: str = ""
+
+
 @dataclass(frozen=True)
 class Scene(Settings, ABC):
     """A scene: settings, and a sampler of clips.
@@ -152,6 +168,13 @@ class Scene(Settings, ABC):
     @abstractmethod
     def size(self) -> tuple[int, int]:
         """H and W of a whole frame, px."""
+
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """What each channel stands for: brightness, or of three channels the colours."""
+        if self.frames.channels == 3:
+            return tuple(map(Quantity, ("red", "green", "blue")))
+        return (Quantity(),) * self.frames.channels
 
     @property
     def hides(self) -> bool:

@@ -1,7 +1,7 @@
 """Real weather: the blizzard of January 1996 over North America, a frame every six hours.
 
 Axes: B batch, T time (frames), C channels, H height (px, north first), W width (px). Values in
-[0, 1]; `Quantity` says what they stand for. Data: `blizzard/README.md`.
+[0, 1]; `Storm.quantities` says what they stand for. Data: `blizzard/README.md`.
 """
 
 import functools
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from convlstm.checks import SettingError
 from convlstm.networks.config import FrameFormat
-from convlstm.scenes.scene import Clip, Look, Measure, Scene, Split
+from convlstm.scenes.scene import Clip, Look, Measure, Quantity, Scene, Split
 from convlstm.settings import Choice, Integer, setting
 
 Variable = Literal["all", "pressure", "temperature", "wind"]
@@ -28,8 +28,8 @@ _TRAINING_FRAMES = 48  # the first; nothing is trained on the 16 after them
 _SMALLEST_CROP = 12  # px; a structural similarity needs 11
 
 
-class Quantity(NamedTuple):
-    """What a channel's values stand for."""
+class _Variable(NamedTuple):
+    """What a channel's values stand for, in the file and on the page."""
 
     name: str  # in the file
     low: float  # what 0 stands for
@@ -39,11 +39,11 @@ class Quantity(NamedTuple):
     shown: tuple[float, float]  # the ends of its colours, in the file's units
 
 
-_PRESSURE = Quantity("pressure_pa", 96_000, 107_000, "hPa", 100, (97_000, 104_500))
-_TEMPERATURE = Quantity("temperature_k", 200, 350, "K", 1, (240, 305))
-_EAST = Quantity("wind_east_ms", -35, 35, "m/s", 1, (-25, 25))
-_NORTH = Quantity("wind_north_ms", -35, 35, "m/s", 1, (-25, 25))
-_QUANTITIES: dict[Variable, tuple[Quantity, ...]] = {
+_PRESSURE = _Variable("pressure_pa", 96_000, 107_000, "hPa", 100, (97_000, 104_500))
+_TEMPERATURE = _Variable("temperature_k", 200, 350, "K", 1, (240, 305))
+_EAST = _Variable("wind_east_ms", -35, 35, "m/s", 1, (-25, 25))
+_NORTH = _Variable("wind_north_ms", -35, 35, "m/s", 1, (-25, 25))
+_QUANTITIES: dict[Variable, tuple[_Variable, ...]] = {
     "all": (_PRESSURE, _TEMPERATURE, _EAST, _NORTH),
     "pressure": (_PRESSURE,),
     "temperature": (_TEMPERATURE,),
@@ -90,6 +90,16 @@ class Storm(Scene):
         """What a network must know of the maps."""
         channels = len(_QUANTITIES[self.variable])
         return FrameFormat(channels, (0.5,) * channels, (0.1,) * channels)
+
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """What each channel stands for."""
+        return tuple(
+            Quantity(
+                each.name.rpartition("_")[0], *(end / each.scale for end in each[1:3]), each.unit
+            )
+            for each in _QUANTITIES[self.variable]
+        )
 
     @property
     def scored(self) -> slice:

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from convlstm.checks import SettingError, check_choice, shown
 from convlstm.files import CheckpointError, read_checkpoint
+from convlstm.files.checkpoint import network_bytes
 from convlstm.files.clips import read_clip
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.server.controls import controls_of
+from convlstm.server.exporting import Exporter
 from convlstm.server.facts import Facts
 from convlstm.server.lending import hear, lend, take_back
 from convlstm.server.lessons import LESSONS, Lesson, lesson_of, told_of
@@ -78,7 +80,7 @@ class Service:
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
-        self.scheduler = scheduler
+        self.scheduler, self._exporter = scheduler, Exporter()
 
     async def scenes(self) -> Reply:
         """Return each scene's controls and presets, as the page's scripts read them."""
@@ -376,6 +378,17 @@ class Service:
         run = await self._run(run_id)
         file = await make_file(self.scheduler, run, check_choice("kind", kind, KINDS))
         return {"notice": {"key": "no picture"}} if file is None else file
+
+    @_never_raising
+    async def export(self, run_id: object) -> tuple[str, bytes] | Reply:
+        """Make a file with a run's network, as it is now, for other programs.
+
+        Returns:
+            Its name and content, or a notice.
+        """
+        run = await self._run(run_id)
+        making = self.scheduler.call(lambda: network_bytes(run.trainer, best=False))
+        return await self._exporter.onnx(await _done(making))
 
     async def trains(self, run_id: str) -> Reply:
         """Say whether a run trains here, so that it could be lent.

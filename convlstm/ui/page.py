@@ -207,8 +207,9 @@ def _server_functions(pool: Pool, files: Path) -> list[Callable]:
         return await pool.open_file(name, run, path, *values)
 
     async def download(payload: object) -> Reply:
-        run = _get(payload, "run")
-        made = await pool.ask("download", run, _get(payload, "kind"), run=run)
+        run, kind = _get(payload, "run"), _get(payload, "kind")
+        asked = ("export", run) if kind == "onnx" else ("download", run, kind)
+        made = await pool.ask(*asked, run=run)
         if isinstance(made, dict):
             return made
         name, content = made

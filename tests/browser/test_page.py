@@ -674,7 +674,7 @@ def test_the_files_of_a_run_can_be_taken_home_and_a_checkpoint_brought_back(
         "pictures": "pictures.zip",
         "losses": "losses.csv",
         "checkpoint": f"{scene}.safetensors",
-    } | ({"script": "train_convlstm.py"} if can_be_said else {})
+    } | ({"script": "train_convlstm.py", "onnx": "convlstm-onnx.zip"} if can_be_said else {})
     for kind, name in names.items():
         with page.expect_download() as download:
             page.click(f"[data-download={kind}]")

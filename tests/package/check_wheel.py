@@ -59,6 +59,9 @@ def main() -> None:
     refused = ["predict", "run/network.safetensors", "--out", "pictures"]
     assert "playground]" in _run("convlstm", *refused, code=2)
     assert "playground]" in _run("convlstm-playground", code=2)
+    exported = ["export", "run/network.safetensors", "--out", "run"]
+    _run("convlstm", *exported, "--format", "pt2")
+    assert "export]" in _run("convlstm", *exported, "--format", "onnx", code=2)
 
 
 def _run(program: str, *flags: str, code: int = 0) -> str:

@@ -38,7 +38,9 @@ def test_the_layer_and_the_command_line_need_three_packages() -> None:
 def test_nothing_that_is_only_for_tests_is_imported() -> None:
     for file in [*(ROOT / "convlstm").rglob("*.py"), ROOT / "playground.py"]:
         text = file.read_text("utf-8")
-        assert not re.search(r"^\s*(import|from) (skimage|pytest|playwright)\b", text, re.M), file
+        assert not re.search(
+            r"^\s*(import|from) (skimage|pytest|playwright|onnxruntime)\b", text, re.M
+        ), file
 
 
 @pytest.mark.parametrize("name", ["convlstm", "convlstm-playground"])

@@ -117,3 +117,9 @@ def test_values_that_are_whole_255ths_are_kept_as_bytes():
     assert torch.equal(lossless_bytes(values).float() / 255, values)
     assert lossless_bytes(values).dtype == torch.uint8
     assert torch.equal(lossless_bytes(values + 1e-4), values + 1e-4)
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=name_of)
+def test_every_channel_has_a_quantity(scene):
+    assert len(scene.quantities) == scene.frames.channels
+    assert all(each.low < each.high for each in scene.quantities)

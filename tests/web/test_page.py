@@ -527,6 +527,18 @@ def test_a_refused_value_is_said_in_the_page_s_own_words(begin):
     expect(page.locator("[data-name=walls] input").first).to_have_attribute("aria-invalid", "true")
 
 
+def test_a_file_that_takes_its_time_says_that_it_is_being_made(begin):
+    page = begin(make_snapshot(), download={"url": "made/run.txt", "name": "a.txt"})
+    button = page.locator("[data-download=onnx]")
+    page.evaluate("() => { window.setTimeout = (say) => say(); }")
+    said = button.evaluate(
+        "button => { button.click(); return [button.textContent, button.disabled]; }"
+    )
+    assert said == ["Being made…", True]
+    expect(button).to_have_text("ONNX (zip)")
+    expect(button).to_be_enabled()
+
+
 def test_a_file_is_fetched_from_its_address(begin):
     page = begin(make_snapshot(hasScript=True), download={"url": "made/run.txt", "name": "a.txt"})
     page.route("**/made/**", lambda route: route.fulfill(body="done", content_type="text/plain"))

@@ -256,6 +256,7 @@ ENGLISH: dict[str, str] = {
     "help seed": "Where chance begins: with the same seed and settings a run comes out the "
     "same again.",
     "name drawing": "The drawing",
+    "name weights": "The size of the network",
     "name angle": "The direction",
     "name sample": "The sample",
     "choice wrap": "wrap",
@@ -547,6 +548,10 @@ ENGLISH: dict[str, str] = {
     "page.",
     "get checkpoint": "Checkpoint",
     "help checkpoint": "Weights, settings, history: everything needed to go on later.",
+    "get onnx": "ONNX (zip)",
+    "help onnx": "The network as it is now, for other programs; takes up to a minute, while "
+    "training goes on.",
+    "being made": "Being made…",
     "open checkpoint": "Open a checkpoint…",
     "help upload": "A .safetensors file saved here; it replaces the run on this page.",
     "link": "Link",
@@ -899,6 +904,9 @@ ENGLISH: dict[str, str] = {
     "notice opened": "Checkpoint opened, with its settings.",
     "notice too large": "The file could not be sent: it is larger than 256 MiB, the connection "
     "broke, or too many files are being sent at the moment. Try again in a minute.",
+    "notice no onnx": "This server cannot write ONNX: the package onnxscript is not installed. "
+    "Take the checkpoint instead: the command export makes ONNX of it.",
+    "notice onnx slow": "The ONNX file took too long. Try again when fewer people train.",
     "notice no picture": "There is no picture yet. Try again in a second.",
     "notice draw first": "There is nothing to continue yet: draw a digit first.",
     "notice action": "The server did not understand this: {text}",

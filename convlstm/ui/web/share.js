@@ -7,14 +7,18 @@ import { send } from "./server.js";
 import { showSettings } from "./settings.js";
 import { text } from "./words.js";
 
+const PATIENCE = 1000; // ms after which a button says that its file is being made
+
 export async function download(kind, button) {
-  const scene = here;
+  const scene = here, saying = setTimeout(() => setText(button, text("being made")), PATIENCE);
   button.disabled = true;
   try {
     const reply = await askRun("download", { kind }, scene);
     if (reply?.notice) showNotice(reply.notice, scene);
     else if (reply) make("a", { href: reply.url, download: reply.name }).click();
   } finally {
+    clearTimeout(saying);
+    setText(button, text(`get ${kind}`));
     button.disabled = false;
   }
 }
