@@ -124,6 +124,14 @@ class Own(Scene):
         side = range(MIN_SIDE, MAX_SIDE + 1)
         return {"recording": ("U8", [range(MIN_FRAMES, MAX_FRAMES + 1), side, side, range(1, 4)])}
 
+    @property
+    def mib(self) -> float:
+        """Memory of the clip, as it was brought and as it is shown, MiB."""
+        if self.recording == example():
+            return 0.0
+        shown = self.count * self.frames.channels * self.canvas**2
+        return (self.recording.frames.nbytes + shown) / 2**20
+
     def holding(self, data: Mapping[str, Tensor]) -> "Own":
         """Return the scene with the clip of a file.
 

@@ -17,6 +17,7 @@ MIN_FRAMES, MAX_FRAMES = 20, 600
 MIN_SIDE, MAX_SIDE = 16, 96  # px of its square frames; no canvas is larger
 _LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 _STILL = 1e-6  # a mean squared change from frame to frame, of values in [0, 1], that nobody sees
+_EXAMPLE_KEEPS = 8  # which all runs of a process share
 _AT_ONCE = 100  # frames that are scaled in one go
 
 
@@ -25,13 +26,14 @@ class Recording:
 
     Args:
         frames: (T, S, S, C), uint8, of 20 to 600 frames of 16 to 96 px.
+        keeps: how many ways in which scenes show it are kept in memory.
 
     Raises:
         SettingError: there are too few or too many, they are of another kind or size, or nothing
             moves in them.
     """
 
-    def __init__(self, frames: np.ndarray) -> None:
+    def __init__(self, frames: np.ndarray, *, keeps: int = 1) -> None:
         shape = frames.shape
         is_kind = frames.dtype == np.uint8 and len(shape) == 4 and shape[3] in (1, 3)
         if not is_kind or shape[1] != shape[2] or not MIN_SIDE <= shape[1] <= MAX_SIDE:
@@ -43,7 +45,8 @@ class Recording:
         if np.square(changes).mean() < _STILL:
             raise SettingError("clip", f"{len(frames)} frames", "clip still")
         self._key = shape, hashlib.blake2b(self.frames).digest()
-        self._scaled: tuple[tuple[int, int, int], Tensor] | None = None
+        self._keeps = keeps
+        self._scaled: tuple[tuple[tuple[int, int, int], Tensor], ...] = ()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Recording) and self._key == other._key
@@ -55,7 +58,7 @@ class Recording:
         return len(self.frames)
 
     def at(self, side: int, channels: int, every: int) -> Tensor:
-        """Return the frames as a scene shows them; they are kept until others are asked for.
+        """Return the frames as a scene shows them.
 
         Args:
             side: of a frame, px.
@@ -66,11 +69,14 @@ class Recording:
             (T, channels, side, side), uint8.
         """
         asked = side, channels, every
-        if self._scaled is None or self._scaled[0] != asked:
-            frames = torch.from_numpy(self.frames[::every].copy()).permute(0, 3, 1, 2)
-            scaled = [_scaled(part, side, channels) for part in frames.split(_AT_ONCE)]
-            self._scaled = asked, torch.cat(scaled)
-        return self._scaled[1]
+        for known, scaled in self._scaled:
+            if known == asked:
+                return scaled
+        frames = torch.from_numpy(self.frames[::every].copy()).permute(0, 3, 1, 2)
+        scaled = torch.cat([_scaled(part, side, channels) for part in frames.split(_AT_ONCE)])
+        # At once, since the page's questions and training come in different threads.
+        self._scaled = (*self._scaled[1 - self._keeps :][: self._keeps - 1], (asked, scaled))
+        return scaled
 
 
 def check_frames(count: int) -> None:
@@ -107,7 +113,7 @@ def example() -> Recording:
         line = (1.5 - side * beside).clip(0, 1)[..., None]
         disc = (side * (0.11 - from_bob) + 0.5).clip(0, 1)[..., None]
         frames[t] = (room * (1 - line) + string * line) * (1 - disc) + bob * disc
-    return Recording((255 * frames).round().astype(np.uint8))
+    return Recording((255 * frames).round().astype(np.uint8), keeps=_EXAMPLE_KEEPS)
 
 
 def _scaled(frames: Tensor, side: int, channels: int) -> Tensor:

@@ -196,6 +196,11 @@ class Scene(Settings, ABC):
         """The type, as safetensors names it, and the sizes that each of `data` may have."""
         return {}
 
+    @property
+    def mib(self) -> float:
+        """Memory that what it shows takes and that no other run shares, MiB."""
+        return 0.0
+
     def holding(self, data: Mapping[str, Tensor]) -> "Scene":
         """Return the scene with the `data` of a file.
 

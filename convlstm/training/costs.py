@@ -194,7 +194,8 @@ def estimate(config: TrainConfig, precision: str) -> Cost:
     judged = config.scene.validation_sequences * _pixels(config, config.horizon)
     keeps = weights + _BYTES_PER_RECORD * steps + _BYTES_PER_JUDGED * judged
     piece = max(_piece_seconds(config, precision, chunk, config.horizon), _update_seconds(config))
-    return Cost(piece, whole_step, seconds, (memory + weights) / 2**20, keeps / 2**20)
+    own = config.scene.mib
+    return Cost(piece, whole_step, seconds, (memory + weights) / 2**20, keeps / 2**20 + own)
 
 
 def step_seconds(config: TrainConfig, precision: str, progress: float) -> float:
@@ -221,9 +222,15 @@ def steps_left(config: TrainConfig, precision: str, progress: float) -> float:
     return config.total_steps * max(0.0, rest) / step_seconds(config, precision, progress)
 
 
-@functools.lru_cache(1024)
 def _tenths(config: TrainConfig, precision: str) -> list[float]:
     """Return the seconds of a step in each tenth of a run: what it does may grow on the way."""
+    # What somebody brought costs nothing more than an example, and must not be remembered here.
+    anybody_s = config.scene.like(type(config.scene)())
+    return _known_tenths(replace(config, scene=anybody_s), precision)
+
+
+@functools.lru_cache(1024)
+def _known_tenths(config: TrainConfig, precision: str) -> list[float]:
     return [step_seconds(config, precision, (tenth + 0.5) / 10) for tenth in range(10)]
 
 

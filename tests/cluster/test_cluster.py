@@ -162,7 +162,7 @@ def test_files_come_and_go_through_the_folder(serve, tmp_path):
     assert name == "squares.safetensors"
     upload, other = tmp_path / "upload", served.opened()
     upload.write_bytes(content)
-    reply = served.wait(served.pool.open_checkpoint(other, upload))
+    reply = served.wait(served.pool.open_file("open_checkpoint", other, upload))
     assert reply["notice"] == {"key": "opened"}
     assert served.until(other, lambda s: not s["shipped"])["step"] == 8
     assert not upload.exists() and not list((tmp_path / "uploads").iterdir())

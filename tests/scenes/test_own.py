@@ -1,5 +1,9 @@
 """One's own clip: what is trained on and what is judged, and what is no clip."""
 
+import gc
+import weakref
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +13,7 @@ from convlstm.scenes.own import Own
 from convlstm.scenes.recording import MAX_FRAMES, Recording, example
 from convlstm.settings import configure
 from convlstm.training.config import TrainConfig
+from convlstm.training.costs import estimate, steps_left
 from convlstm.training.presets import default_config
 
 
@@ -152,3 +157,30 @@ def test_recordings_are_known_by_what_they_show():
     assert Own(canvas=32, colours="grey").holding(brought.data) == brought
     with pytest.raises(ValueError, match="read-only"):
         brought.recording.frames[0] = 1
+
+
+def test_nothing_remembers_a_clip_whose_run_is_gone():
+    config = replace(default_config("own"), scene=own(60, colours="colour"))
+    gone = weakref.ref(config.scene.recording)
+    estimate(config, "float32")
+    steps_left(config, "float32", 0.5)
+    config.scene.validation(4, 1)
+    config.scene.baseline("mean_frame", torch.zeros(1, 1, 3, 32, 32), torch.zeros(1, 1, 3, 32, 32))
+    del config
+    gc.collect()
+    assert gone() is None
+
+
+def test_the_memory_of_a_clip_is_counted():
+    config = default_config("own")
+    brought = replace(config, scene=replace(config.scene, recording=numbered(600, 96, 3)))
+    without, with_it = (estimate(each, "float32").kept_mib for each in (config, brought))
+    assert with_it - without > 600 * 96 * 96 * 3 / 2**20
+
+
+def test_scenes_that_show_a_clip_in_turns_scale_it_once_where_many_share_it():
+    shared = Recording(numbered(30).frames, keeps=2)
+    first, second = shared.at(16, 1, 1), shared.at(32, 3, 1)
+    assert shared.at(16, 1, 1) is first and shared.at(32, 3, 1) is second
+    shared.at(48, 1, 1)
+    assert shared.at(32, 3, 1) is second and shared.at(16, 1, 1) is not first
