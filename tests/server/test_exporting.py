@@ -12,7 +12,7 @@ from convlstm.server import exporting
 from convlstm.server.exporting import Exporter
 from convlstm.server.service import Service
 from convlstm.training.trainer import Trainer
-from tests.files.test_export import check_forecast, check_step, opened
+from tests.export.test_files import check_forecast, check_step, opened
 from tests.server.helpers import SMALL, alone, facts, is_over, small, trained, wait_until
 from tests.server.helpers import opened as opened_run
 
