@@ -117,17 +117,29 @@ def step(
     # a zero state needs no convolution at all.
     of_x, of_h = apart(weights.gates, x.shape[1])
     gates = convolve(x, of_x, weights.bias, geometry, strides=True)
+    return _advance(gates, state, of_h, weights.peephole, geometry, change)
+
+
+def _advance(
+    gates: Tensor,
+    state: State | None,
+    of_h: Tensor,
+    peephole: Tensor | None,
+    geometry: Geometry,
+    change: Callable[[str, Tensor], Tensor] = _unchanged,
+) -> State:
+    """Advance a state by one frame of which only its convolution is left, (B, 4C, H, W)."""
     if state is not None:
         h, c = state
         gates = gates + convolve(h, of_h, None, geometry)
     i, f, g, o = gates.chunk(4, dim=1)
-    if weights.peephole is not None and state is not None:
-        i = i + weights.peephole[0] * c
-        f = f + weights.peephole[1] * c
+    if peephole is not None and state is not None:
+        i = i + peephole[0] * c
+        f = f + peephole[1] * c
     i, f, g = change("i", i.sigmoid()), change("f", f.sigmoid()), change("g", g.tanh())
     c = change("c", i * g + (f * c if state is not None else 0))
-    if weights.peephole is not None:
-        o = o + weights.peephole[2] * c
+    if peephole is not None:
+        o = o + peephole[2] * c
     o = change("o", o.sigmoid())
     return change("h", o * c.tanh()), c
 
@@ -194,9 +206,15 @@ def reference_scan(
     recompute: bool = False,
 ) -> tuple[Tensor, State]:
     """Read a sequence of frames, one `step` after the other: `repeat`, with these weights."""
-    weights = weights._replace(gates=apart(weights.gates, x.shape[2]))
-    advance = partial(step, weights=weights, geometry=geometry)
-    return repeat(advance, x, state, running, recompute=recompute)
+    of_x, of_h = apart(weights.gates, x.shape[2])
+    if recompute:  # which is there to keep less of a frame than its convolution
+        weights = weights._replace(gates=(of_x, of_h))
+        advance = partial(step, weights=weights, geometry=geometry)
+        return repeat(advance, x, state, running, recompute=True)
+    # All frames at once: a call each costs small ones more than the arithmetic.
+    convolved = convolve(x.flatten(0, 1), of_x, weights.bias, geometry, strides=True)
+    advance = partial(_advance, of_h=of_h, peephole=weights.peephole, geometry=geometry)
+    return repeat(advance, convolved.unflatten(0, x.shape[:2]), state, running)
 
 
 def computed_in(x: Tensor, state: AnyState | None, weights: NamedTuple) -> torch.dtype:
