@@ -18,7 +18,7 @@ _SMALL = {
     "squares": "scene=squares&speed=1&canvas=16&size=3&hidden=2&kernel=3&batch=2",
     "digits": "scene=digits&hidden=2&layers=1&residual=false&batch=2&context_frames=4&horizon=2",
     "storm": "scene=storm&hidden=2&layers=1&residual=false&crop=16",
-    "own": "scene=own&canvas=32&hidden=4&kernel=3&layers=1&residual=false",
+    "own": "scene=own&canvas=32&hidden=2&kernel=3&layers=1&residual=false",
 }
 
 

@@ -422,6 +422,7 @@ def test_a_refused_value_is_named_and_nothing_starts(open_page, scene):
         ("scene=squares&hidden=128&layers=4&kernel=7&canvas=128", "Canvas"),
         ("scene=digits&epochs=100000", "Epochs"),
         ("scene=storm&epochs=100000", "Epochs"),
+        ("scene=own&epochs=100000", "Epochs"),
     ],
     ids=SCENES,
 )
@@ -442,6 +443,7 @@ def test_settings_over_the_budget_name_the_value_to_lower(open_page, query, name
         ("scene=squares&speed=3&hidden=16&epochs=50&walls=bounce&peephole=true", "walls=bounce"),
         ("scene=digits&digits=3&hidden=16&epochs=50&peephole=true", "num_digits=3"),
         ("scene=storm&variable=wind&hidden=16&epochs=50&peephole=true", "variable=wind"),
+        ("scene=own&colours=grey&hidden=16&epochs=50&peephole=true", "colours=grey"),
     ],
     ids=SCENES,
 )
@@ -732,7 +734,8 @@ def test_a_bad_checkpoint_is_refused_in_one_sentence_and_changes_nothing(
     [
         ("squares", "digits", "Moving MNIST"),
         ("digits", "storm", "The blizzard of 1996"),
-        ("storm", "squares", "Moving squares"),
+        ("storm", "own", "Your clip"),
+        ("own", "squares", "Moving squares"),
     ],
 )
 def test_a_checkpoint_of_another_scene_says_where_it_belongs(

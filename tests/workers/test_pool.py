@@ -80,7 +80,7 @@ def serve() -> Iterator[Callable[..., Asked]]:
 
 def test_a_worker_answers_and_what_it_shows_comes_up(serve):
     asked = serve()
-    assert list(asked.ask("scenes")) == ["squares", "digits", "storm"]
+    assert list(asked.ask("scenes")) == ["squares", "digits", "storm", "own"]
     run = asked.opened()
     shown = asked.until(run, lambda s: s["picture"])
     assert (shown["run"], shown["shipped"]) == (run, True)

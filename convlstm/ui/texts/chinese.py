@@ -526,10 +526,11 @@ CHINESE: dict[str, str] = {
     # 自己的片段
     "clip title": "你的片段",
     "clip open": "打开片段…",
-    "clip camera": "使用摄像头",
+    "help clip open": "视频、GIF、WebP 或 PNG 动图，或 NumPy 数组",
+    "clip camera": "摄像头…",
+    "help clip camera": "录制十秒摄像头所见",
     "clip record": "录制 10 秒",
-    "clip hint": "20 到 600 帧的视频、GIF、WebP 或 PNG 动图，或 NumPy 数组。它只属于这次训练："
-    "别人无法取得，并随训练一起删除。你保存的检查点里也有你的片段。",
+    "clip hint": "20 到 600 帧。别人无法取得你的片段，它随这次训练一起删除。你保存的检查点里有它。",
     "clip reading": "正在读取第 {n} / {of} 帧",
     "clip sending": "正在发送片段",
     "clip recording": "正在录制：还剩 {n} 秒",

@@ -594,11 +594,12 @@ ENGLISH: dict[str, str] = {
     # One's own clip
     "clip title": "Your clip",
     "clip open": "Open a clip…",
-    "clip camera": "Use the camera",
+    "help clip open": "A video, an animated GIF, WebP or PNG, or a NumPy array",
+    "clip camera": "Camera…",
+    "help clip camera": "Record ten seconds of what your camera sees",
     "clip record": "Record 10 s",
-    "clip hint": "A video, an animated GIF, WebP or PNG, or a NumPy array, of 20 to 600 frames. It "
-    "stays with this training: nobody else can fetch it, and it is deleted together with it. A "
-    "checkpoint that you save holds your clip, too.",
+    "clip hint": "20 to 600 frames. Nobody else can fetch your clip, and it is deleted together "
+    "with this training. A checkpoint that you save holds it.",
     "clip reading": "Reading frame {n} of {of}",
     "clip sending": "Sending your clip",
     "clip recording": "Recording: {n} s left",
