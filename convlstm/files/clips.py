@@ -20,7 +20,7 @@ from convlstm.scenes.recording import MAX_SIDE, MIN_SIDE, Recording, check_frame
 
 MAX_CLIP_BYTES = 2**26  # of a file
 _MOST_PIXELS = 300  # million, of all frames together: some seconds of decoding
-_MOST_ARRAY_BYTES = 2**28  # of an array once it is unpacked
+_MOST_ARRAY_BYTES = 2**27  # of an array once it is unpacked
 _MOST_NAMES = 100  # of files in an archive
 _PICTURES = ("GIF", "WEBP", "PNG")  # Pillow's names; only these of its readers are let at a file
 _CHANNELS = (1, 3, 4)

@@ -364,7 +364,8 @@ class Service:
         self.scheduler.check(config)
         await _done(self.scheduler.replace(run, lambda: Trainer(config, self.scheduler.device)))
         scene = config.scene
-        key = "clip unlike" if scene.is_unlike() else "clip opened"
+        is_unlike = await asyncio.to_thread(scene.is_unlike)
+        key = "clip unlike" if is_unlike else "clip opened"
         counts = {"frames": scene.count, "judged": scene.count - scene.trained_frames}
         return {"settings": settings_of(config), "notice": {"key": key, **counts}}
 
