@@ -7,7 +7,7 @@ import pytest
 from convlstm.scenes.digits import Digits
 from convlstm.scenes.squares import Squares
 from convlstm.server import run as running
-from convlstm.server import scheduler as scheduling
+from convlstm.server import turns
 from convlstm.server.limits import Limits
 from convlstm.server.scheduler import Scheduler
 from convlstm.server.service import Service
@@ -44,7 +44,7 @@ def fine_turns(monkeypatch):
     """Pieces of one sequence, and a turn that ends after each."""
     monkeypatch.setattr(training, "training_chunk", lambda config, device: 1)
     monkeypatch.setattr(training, "evaluation_chunk", lambda config, device: 4)
-    monkeypatch.setattr(scheduling, "_SLICE_SECONDS", 1e-4)
+    monkeypatch.setattr(turns, "_SLICE_SECONDS", 1e-4)
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from convlstm.checks import SettingError
 from convlstm.networks import copy_network
 from convlstm.pieces import finish, leave_if_unwanted
 from convlstm.server import credit as crediting
-from convlstm.server import scheduler as scheduling
 from convlstm.server import study as studies
+from convlstm.server import turns
 from convlstm.server.run import Run
 from convlstm.server.scheduler import Scheduler
 from convlstm.server.shelf import Shelf
@@ -117,7 +117,7 @@ def test_it_asks_the_network_as_it_was_while_training_goes_on(serve, fine_turns)
 def test_runs_are_what_they_are_alone_while_they_and_others_are_studied(
     serve, fine_turns, monkeypatch
 ):
-    monkeypatch.setattr(scheduling, "_SLICE_SECONDS", 0.01)
+    monkeypatch.setattr(turns, "_SLICE_SECONDS", 0.01)
     configs = [small(seed=4, noise=0.1), small(loss="mse+ssim", num_layers=2)]
     scheduler = serve()
     every = [opened(scheduler, config) for config in configs]
