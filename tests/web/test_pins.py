@@ -49,7 +49,7 @@ def test_nothing_is_compared_before_a_run_is_pinned(begin):
     page = compared(begin)
     expect(page.locator(".compare-found")).to_be_hidden()
     expect(page.locator("[data-download=comparison]")).to_be_hidden()
-    expect(page.locator(".pin-hint")).to_contain_text("up to three runs")
+    expect(page.locator(".pin-hint")).to_contain_text("three runs can be kept")
     page.click("[data-do=pin]")
     page.wait_for_function("asked.some(([name]) => name === 'pin')")
     assert asked(page, "pin") == [{"run": "run-dots"}]
