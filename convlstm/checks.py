@@ -43,6 +43,7 @@ RULES = {
     "pixels altogether",
     "clip numbers": "must hold finite numbers alone",
     "clip still": "must show something that moves: all of its frames are alike",
+    "piece": "must be 0, for whole frames, or from {low} to {high}",
     "steps": "must be at most {high} with so many epochs: a run has at most 1,000,000 steps",
     "unknown": "is not a setting; the settings are {choices}",
     "mapping": "must be an object of settings",

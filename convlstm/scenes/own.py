@@ -13,14 +13,13 @@ from torch import Tensor
 from convlstm.checks import SettingError
 from convlstm.networks.config import FrameFormat
 from convlstm.scenes.recording import MAX_FRAMES, MAX_SIDE, MIN_FRAMES, MIN_SIDE, Recording, example
-from convlstm.scenes.scene import Clip, Look, Scene, Split
+from convlstm.scenes.scene import SMALLEST_CROP, Clip, Look, Scene, Split, pieces
 from convlstm.settings import Choice, Integer, setting
 
 Colours = Literal["grey", "colour"]
 
 _HELD_OUT = 5  # one frame of so many is for judging, and they are the last ones
 _MOST_JUDGED = 32  # sequences of the validation set
-_SMALLEST_CROP = 12  # px; a structural similarity needs 11
 _UNLIKE = 1.0  # a distance between what is trained on and what is judged, in variances of the first
 
 
@@ -62,8 +61,8 @@ class Own(Scene):
         if self.count < MIN_FRAMES:
             high = (len(self.recording) - 1) // (MIN_FRAMES - 1)
             raise SettingError("every", self.every, "every", high=high)
-        if 0 < self.crop < _SMALLEST_CROP or self.crop > self.canvas:
-            raise SettingError("crop", self.crop, "crop", low=_SMALLEST_CROP, high=self.canvas)
+        if 0 < self.crop < SMALLEST_CROP or self.crop > self.canvas:
+            raise SettingError("crop", self.crop, "piece", low=SMALLEST_CROP, high=self.canvas)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -169,15 +168,7 @@ class Own(Scene):
         clip = self._windows(starts.tolist(), num_frames).to(device)
         if not self.crop or split != "train":
             return clip
-        room = self.canvas - self.crop + 1
-        corners = torch.randint(room, (batch_size, 2), generator=generator, device=device).tolist()
-        pieces = torch.stack(
-            [
-                frames[..., top : top + self.crop, left : left + self.crop]
-                for frames, (top, left) in zip(clip.clean, corners, strict=True)
-            ]
-        )
-        return Clip(pieces, pieces)
+        return pieces(clip, self.crop, generator)
 
     def validation(self, context_frames: int, horizon: int) -> Clip:
         """Return windows whose predicted frames are all held out, evenly spread.

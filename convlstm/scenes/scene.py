@@ -23,6 +23,7 @@ Split = Literal["train", "validation", "test"]
 # end of the lower half, and whatever a command tests with has its beginning.
 DATA_STREAM = 2**31
 VALIDATION_SEED = 2**31 - 1
+SMALLEST_CROP = 12  # px; a structural similarity needs 11
 MAX_TEST_SEED = 2**30 - 1
 _DRAWN_AT_ONCE = 50  # sequences; not an option, or the same seed would give other ones
 
@@ -274,6 +275,30 @@ class Scene(Settings, ABC):
         if name == "copy_last":
             return context[:, -1:].expand_as(truth)
         return torch.zeros_like(truth)
+
+
+def pieces(clip: Clip, side: int, generator: torch.Generator) -> Clip:
+    """Cut a square out of each sequence, at a random place that is the same in all of its frames.
+
+    Args:
+        clip: sequences on the generator's device.
+        side: of the squares, px.
+        generator: draws the places.
+    """
+    clean, device = clip.clean, generator.device
+    room = torch.tensor(clean.shape[-2:], device=device) - side + 1
+    corner = torch.rand(len(clean), 2, generator=generator, device=device)
+    corners = (corner * room).long().tolist()
+
+    def cut(frames: Tensor | None) -> Tensor | None:
+        if frames is None:
+            return None
+        places = zip(frames, corners, strict=True)
+        return torch.stack([f[..., y : y + side, x : x + side] for f, (y, x) in places])
+
+    observed = cut(clip.observed)
+    truth = observed if clean is clip.observed else cut(clean)
+    return Clip(observed, truth, cut(clip.valid), clip.hidden)
 
 
 def lossless_bytes(values: Tensor) -> Tensor:

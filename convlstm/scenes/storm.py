@@ -17,7 +17,16 @@ from torch import Tensor
 
 from convlstm.checks import SettingError
 from convlstm.networks.config import FrameFormat
-from convlstm.scenes.scene import Clip, Look, Measure, Quantity, Scene, Split
+from convlstm.scenes.scene import (
+    SMALLEST_CROP,
+    Clip,
+    Look,
+    Measure,
+    Quantity,
+    Scene,
+    Split,
+    pieces,
+)
 from convlstm.settings import Choice, Integer, setting
 
 Variable = Literal["all", "pressure", "temperature", "wind"]
@@ -25,7 +34,6 @@ Variable = Literal["all", "pressure", "temperature", "wind"]
 _FILE = Path(__file__).parent / "blizzard" / "storm.npz"
 _START = datetime(1996, 1, 5)
 _TRAINING_FRAMES = 48  # the first; nothing is trained on the 16 after them
-_SMALLEST_CROP = 12  # px; a structural similarity needs 11
 
 
 class _Variable(NamedTuple):
@@ -82,8 +90,8 @@ class Storm(Scene):
 
     def check_together(self) -> None:
         """Refuse a piece that is too small."""
-        if 0 < self.crop < _SMALLEST_CROP:
-            raise SettingError("crop", self.crop, "crop", low=_SMALLEST_CROP, high=32)
+        if 0 < self.crop < SMALLEST_CROP:
+            raise SettingError("crop", self.crop, "crop", low=SMALLEST_CROP, high=32)
 
     @property
     def frames(self) -> FrameFormat:
@@ -131,14 +139,7 @@ class Storm(Scene):
         clip = self._windows((first + starts).tolist(), num_frames).to(device)
         if not self.crop or split != "train":
             return clip
-        room = torch.tensor(self.size, device=device) - self.crop + 1
-        corner = torch.rand(batch_size, 2, generator=generator, device=device)
-        corners = (corner * room).long().tolist()
-        pieces = (
-            [maps[n, ..., top : top + self.crop, left : left + self.crop] for maps in clip[:3]]
-            for n, (top, left) in enumerate(corners)
-        )
-        return Clip(*map(torch.stack, zip(*pieces, strict=True)))
+        return pieces(clip, self.crop, generator)
 
     def validation(self, context_frames: int, horizon: int) -> Clip:
         """Return every window whose predicted frames are all among the last 16."""

@@ -359,13 +359,14 @@ class Service:
             return {"notice": {"key": "no clip here"}}
         recording = await asyncio.to_thread(read_clip, path)
         config = base = first_config(replace(run.config.scene, recording=recording))
+        key = "clip fitted"
         with contextlib.suppress(SettingError):
-            config = configure(settings, base)
+            config, key = configure(settings, base), "clip opened"
         self.scheduler.check(config)
         await _done(self.scheduler.replace(run, lambda: Trainer(config, self.scheduler.device)))
         scene = config.scene
-        is_unlike = await asyncio.to_thread(scene.is_unlike)
-        key = "clip unlike" if is_unlike else "clip opened"
+        if await asyncio.to_thread(scene.is_unlike):
+            key = "clip unlike"
         counts = {"frames": scene.count, "judged": scene.count - scene.trained_frames}
         return {"settings": settings_of(config), "notice": {"key": key, **counts}}
 

@@ -57,7 +57,7 @@ def test_settings_for_which_a_clip_is_too_short_give_way(service, tmp_path):
         return await service.open_clip(await open_run(service), clip(tmp_path / "a.npy", 25), asked)
 
     reply = asyncio.run(use())
-    assert reply["notice"]["key"] == "clip opened"
+    assert reply["notice"] == {"key": "clip fitted", "frames": 25, "judged": 5}
     assert reply["settings"]["horizon"] <= 5
 
 

@@ -543,6 +543,8 @@ CHINESE: dict[str, str] = {
     "notice clip unlike": "片段已打开，但用于评判的最后 {judged} 帧与其他帧很不一样，"
     "所以得分不会好。"
     "内容会重复出现的片段更容易学。",
+    "notice clip fitted": "片段已打开：{frames} 帧，最后 {judged} 帧用于评判。"
+    "它对你的设置来说太短，所以设置已回到初始值。请按“训练”。",
     "notice clip video": "此浏览器无法播放该视频。请换用 MP4、WebM 或 GIF 动图。",
     "notice clip short": "视频太短：至少要有 0.6 秒。",
     "notice clip large": "文件太大：片段最多 64 MiB。",
@@ -875,6 +877,7 @@ CHINESE: dict[str, str] = {
     "rule half of canvas": "最多 {high}，即画布的一半",
     "rule bar in frame": "最多 {high}，使挡板不超出画面",
     "rule sigmoid": "必须配合 sigmoid 输出",
+    "rule piece": "必须为 0（整帧），或在 {low} 到 {high} 之间",
     "rule every": "最多为 {high}，这样片段还剩 20 帧",
     "rule needs truth": "需要知道后续的序列",
     "rule clip kind": "必须是 GIF、WebP 或 PNG 动图，或数值数组（.npy、.npz），轴为 (T, H, W) 或 "

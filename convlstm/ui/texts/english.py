@@ -612,6 +612,9 @@ ENGLISH: dict[str, str] = {
     "notice clip unlike": "Your clip is open, but its last {judged} frames, which are for judging, "
     "look unlike all the others, so good scores cannot be expected. A clip in which things come "
     "again teaches more.",
+    "notice clip fitted": "Your clip is open: {frames} frames, of which the last {judged} are for "
+    "judging. It is too short for your settings, so they are back at their first values. Press "
+    "Train.",
     "notice clip video": "This browser cannot play this video. Try one in MP4 or WebM, or an "
     "animated GIF.",
     "notice clip short": "This video is too short: it must last at least 0.6 s.",

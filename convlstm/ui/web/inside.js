@@ -138,7 +138,7 @@ function showScrubber() {
 // What moves further in a frame than information does is predicted from nothing.
 function showReach() {
   const { picture } = here.frames, { stage } = here.snapshot, at = answer.moment;
-  const moves = stage.colours === "grey" && at < picture.horizon ? distance(framesAt(here.frames, at).truth, framesAt(here.frames, at + 1).truth, picture.width) : 0;
+  const moves = stage.colours === "grey" && !stage.brings && at < picture.horizon ? distance(framesAt(here.frames, at).truth, framesAt(here.frames, at + 1).truth, picture.width) : 0;
   setText($(".inside-reach"), moves > answer.travels ? text("outside reach", { moves, reach: answer.travels }) : "");
 }
 

@@ -3,7 +3,7 @@ import { $, make, setText } from "./dom.js";
 import { here, own } from "./scenes.js";
 import { isWorded, text } from "./words.js";
 
-const FACTS = ["opened", "restarted", "resumed", "no gpu", "thrown", "clip opened"];
+const FACTS = ["opened", "restarted", "resumed", "no gpu", "thrown", "clip opened", "clip fitted"];
 // Buttons of a notice: actions of the page, worded "offer <action>".
 const OFFERS = { reset: ["restart", "undo-settings"], thrown: ["undo-reset"] };
 
