@@ -25,10 +25,8 @@ CONFIGS = {
 }
 
 
-def network_of(name: str):
-    network = build_network(CONFIGS[name], FrameFormat())
-    network.reset_parameters(torch.Generator().manual_seed(2))
-    return network.eval()
+def network_of(config: NetworkConfig):
+    return build_network(config, FrameFormat(), torch.Generator().manual_seed(2)).eval()
 
 
 def context(batch: int = 1) -> torch.Tensor:
@@ -38,7 +36,7 @@ def context(batch: int = 1) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_prediction_is_the_networks_own(name):
-    network = network_of(name)
+    network = network_of(CONFIGS[name])
     inside = look_inside(network, context(), HORIZON)
     torch.testing.assert_close(inside.predicted, network.predict(context(), HORIZON))
     assert len(inside.cells) == len(inside.readers) == len(network.cells())
@@ -47,7 +45,7 @@ def test_the_prediction_is_the_networks_own(name):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_moments_frame_is_where_the_readers_say(name):
-    network = network_of(name)
+    network = network_of(CONFIGS[name])
     whole = look_inside(network, context(), HORIZON)
     for n, reader in enumerate(whole.readers):
         first = 0 if reader.late else 1 - SEEN
@@ -66,7 +64,7 @@ def test_a_moments_frame_is_where_the_readers_say(name):
 
 
 def test_a_cell_at_a_moment_has_read_that_moments_frame():
-    network = network_of("stack")
+    network = network_of(CONFIGS["stack"])
     inside = look_inside(network, context(), HORIZON)
     cell = inside.cells[0]
     assert torch.equal(cell.x[inside.time(0, 0)], context()[:, -1])
@@ -75,7 +73,7 @@ def test_a_cell_at_a_moment_has_read_that_moments_frame():
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_an_intervention_acts_on_the_cell_that_it_names(name):
-    network = network_of(name)
+    network = network_of(CONFIGS[name])
     plain = look_inside(network, context(), HORIZON)
     for n in range(len(plain.cells)):
         changed = look_inside(network, context(), HORIZON, [Intervention("h", cell=n)])
@@ -88,7 +86,7 @@ def test_an_intervention_acts_on_the_cell_that_it_names(name):
 @pytest.mark.parametrize("moment", [-1, 0])
 def test_nothing_beyond_the_field_of_view_reaches_a_pixel(name, moment):
     """The gradient of a pixel of h is zero outside, and is not at the edge of what a stack sees."""
-    network = network_of(name)
+    network = network_of(CONFIGS[name])
     x = context().requires_grad_()
     states = []
     for cell in network.cells():
@@ -112,8 +110,7 @@ def test_nothing_beyond_the_field_of_view_reaches_a_pixel(name, moment):
 
 
 def test_a_sequence_and_its_mirror_look_alike_in_a_symmetric_network():
-    config = replace(CONFIGS["stack"], kernel_size=1)
-    network = build_network(config, FrameFormat())
+    network = network_of(replace(CONFIGS["stack"], kernel_size=1))
     one = look_inside(network, context(), HORIZON)
     other = look_inside(network, context().flip(-1), HORIZON)
     torch.testing.assert_close(one.cells[1].all("c"), other.cells[1].all("c").flip(-1))
