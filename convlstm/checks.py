@@ -28,7 +28,7 @@ RULES = {
     "third of canvas": "must be at most {high}, a third of the canvas",
     "half of canvas": "must be at most {high}, half of the canvas",
     "bar in frame": "must be at most {high}, so that the bar ends inside the frame",
-    "sigmoid": 'must go with output "sigmoid"',
+    "sigmoid": 'must go with output "sigmoid" or "transport"',
     "crop": "must be 0, for whole maps, or from {low} to {high}",
     "every": "must be at most {high}, which leaves 20 frames of the clip",
     "needs truth": "needs a sequence of which it is known how it goes on",

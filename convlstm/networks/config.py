@@ -7,7 +7,7 @@ from convlstm.checks import SettingError
 from convlstm.settings import Choice, Flag, Integer, Number, Settings, setting
 
 Architecture = Literal["stack", "multiscale"]
-Output = Literal["sigmoid", "linear", "change"]
+Output = Literal["sigmoid", "linear", "change", "transport"]
 Rollout = Literal["closed", "states"]
 
 
@@ -71,8 +71,9 @@ class NetworkConfig(Settings):
     output: Output = setting(
         "sigmoid",
         Choice(get_args(Output)),
-        "sigmoid, linear (as in the squares tutorial) or change (what is added to the last "
-        "frame); the last two are clipped to [0, 1] when predicting",
+        "sigmoid, linear (as in the squares tutorial), change (what is added to the last frame) "
+        "or transport (where the last frame's patches go, and what is painted over them); linear "
+        "and change are clipped to [0, 1] when predicting",
     )
     residual: bool = setting(
         False,
@@ -110,6 +111,13 @@ class NetworkConfig(Settings):
         for name in ("attention", *(() if is_multiscale else ("residual",))):
             if getattr(self, name) and self.num_layers == 1:
                 raise SettingError(name, getattr(self, name), "needs layers")
+        if self.output == "transport" and self.rollout == "states":
+            raise SettingError("output", "transport", "needs feedback")
+
+    @property
+    def gives_logits(self) -> bool:
+        """Whether the head's values are logits of the frames, and not the frames."""
+        return self.output in ("sigmoid", "transport")
 
     @property
     def divisor(self) -> int:

@@ -26,10 +26,10 @@ class MultiScale(Network):
 
     def __init__(self, config: NetworkConfig, frames: FrameFormat) -> None:
         super().__init__(config, frames)
-        channels = self.patch_channels
         widths = [config.hidden_channels * 2**scale for scale in range(config.num_layers)]
+        read = [self.patch_channels, *widths[:-1]]
         self.encoder = nn.ModuleList(
-            Block(width, config, scale) for scale, width in enumerate([channels, *widths[:-1]])
+            Block(channels, config, scale) for scale, channels in enumerate(read)
         )
         self.down = nn.ModuleList(
             nn.Conv2d(width, width, 3, stride=2, padding=1) for width in widths[:-1]
@@ -41,7 +41,7 @@ class MultiScale(Network):
         self.forecaster = nn.ModuleList(
             Block(width, config, scale) for scale, width in enumerate(widths[1:])
         )
-        self.head = nn.Conv2d(config.hidden_channels, channels, 1)
+        self.head = self._made_head()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw new weights, from the generator where one is given."""
@@ -90,7 +90,7 @@ class MultiScale(Network):
             pairs = zip(after[scale], finer[scale], strict=True)
             start = tuple(torch.where(seen, encoded, own) for encoded, own in pairs)
             hidden, finer[scale] = self.forecaster[scale].unroll()(hidden, start)
-        return self.head(hidden[0]), after + finer
+        return hidden[0], after + finer
 
     def readers(self) -> list[Reader]:
         """Describe the scales of the encoder, and then of the forecaster."""

@@ -15,6 +15,7 @@ from convlstm.layer.cell import ConvLSTMCell
 from convlstm.layer.cell_base import check_positive
 from convlstm.layer.recurrence import State
 from convlstm.networks.config import FrameFormat, NetworkConfig
+from convlstm.networks.transport import Transport
 
 # Chooses what is read next: (values of the newest frames, lead time) to the next input.
 Feed = Callable[[Tensor, int], Tensor]
@@ -52,7 +53,7 @@ class Network(nn.Module):
     def __init__(self, config: NetworkConfig, frames: FrameFormat) -> None:
         super().__init__()
         self.config, self.frames = config, frames
-        self.head: nn.Conv2d
+        self.head: nn.Conv2d | Transport
 
     @property
     def patch_channels(self) -> int:
@@ -76,7 +77,8 @@ class Network(nn.Module):
 
         Returns:
             The head's values of the last frames up to the horizon's end, (B, n, C, H, W): logits
-            for "sigmoid", frames that nothing has clipped for "linear" and "change". n is horizon,
+            for "sigmoid" and "transport", frames that nothing has clipped for "linear" and
+            "change". n is horizon,
             and in "stack" T - 1 + horizon, since it predicts each next frame of the context, too.
 
         Raises:
@@ -123,9 +125,9 @@ class Network(nn.Module):
             frame is made of.
         """
         x = self._read(frame[:, None])[0]
-        values, states = self.advance(x, states, seen)
-        if self.config.output == "change":
-            values = values + (torch.where(seen, x, last) if self.carries_last else x)
+        hidden, states = self.advance(x, states, seen)
+        before = torch.where(seen, x, last) if self.carries_last else x
+        values = self._values(hidden[None], before[None])[0]
         return self.intensities(self._drawn(values, frame)).clamp(0, 1), states, values
 
     def roll_out(self, x: Tensor, horizon: int, feed: Feed) -> Tensor:
@@ -144,7 +146,7 @@ class Network(nn.Module):
                 prediction. Only where `tells_seen` is it looked at.
 
         Returns:
-            What the head makes of it, (B, C, H, W), and the next states.
+            What the head is given, (B, hidden_channels, H, W), and the next states.
         """
         raise NotImplementedError
 
@@ -167,8 +169,8 @@ class Network(nn.Module):
         return [module for module in self.modules() if isinstance(module, ConvLSTMCell)]
 
     def intensities(self, values: Tensor) -> Tensor:
-        """Turn the head's values into frames: in (0, 1) for "sigmoid", unbounded if not."""
-        return values.sigmoid() if self.config.output == "sigmoid" else values
+        """Turn the head's values into frames: logits into (0, 1), others as they are."""
+        return values.sigmoid() if self.config.gives_logits else values
 
     @torch.no_grad()
     def predict(self, context: Tensor, horizon: int, *, augmented: bool = False) -> Tensor:
@@ -209,15 +211,21 @@ class Network(nn.Module):
                 module.reset_parameters()
         self._start_head(generator)
 
+    def _made_head(self) -> nn.Conv2d | Transport:
+        config = self.config
+        if config.output == "transport":
+            return Transport(config.hidden_channels, self.frames.channels, config.patch_size)
+        return nn.Conv2d(config.hidden_channels, self.patch_channels, 1)
+
     def _start_head(self, generator: torch.Generator | None) -> None:
-        bias = self.head.bias
-        if self.config.output == "sigmoid":
-            # From grey, training first learns that the answer is black everywhere, and can stay
-            # there.
-            bias.fill_(self.frames.start_logit)
+        # From grey, training first learns that the answer is black everywhere, and can stay there.
+        if isinstance(self.head, Transport):
+            self.head.start(self.frames.start_logit)
+        elif self.config.output == "sigmoid":
+            self.head.bias.fill_(self.frames.start_logit)
         elif self.config.output == "linear":
             bound = self.head.weight[0].numel() ** -0.5
-            bias.uniform_(-bound, bound, generator=generator)
+            self.head.bias.uniform_(-bound, bound, generator=generator)
         else:
             self.head.weight.zero_()  # begin with the last frame
 
@@ -233,7 +241,7 @@ class Network(nn.Module):
 
     def _drawn(self, values: Tensor, like: Tensor) -> Tensor:
         """Turn what the head gives, (..., C, H, W), into values of whole frames of a size."""
-        if self.config.output != "sigmoid":
+        if not self.config.gives_logits:
             values = self._denormalised(values)
         if self.config.patch_size > 1:
             values = F.pixel_shuffle(values, self.config.patch_size)
@@ -242,7 +250,7 @@ class Network(nn.Module):
 
     def _as_input(self, values: Tensor) -> Tensor:
         values = values.float()
-        if self.config.output == "sigmoid":
+        if self.config.gives_logits:
             return self._normalised(values.sigmoid())
         return self._normalised(self._denormalised(values).clamp(0, 1))
 
@@ -273,5 +281,9 @@ class Network(nn.Module):
 
         What is flattened lies together in memory: nothing is copied.
         """
-        values = self.head(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2])
+        given = hidden.flatten(0, 1)
+        if isinstance(self.head, Transport):
+            frames = self._denormalised(last_frames.flatten(0, 1))
+            return self.head(given, frames).unflatten(0, hidden.shape[:2])
+        values = self.head(given).unflatten(0, hidden.shape[:2])
         return last_frames + values if self.config.output == "change" else values

@@ -7,7 +7,7 @@ Axes: B batch, T time (frames), C channels, H height (px), W width (px).
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from convlstm.layer.convlstm import ConvLSTM
 from convlstm.layer.recurrence import State
@@ -26,9 +26,8 @@ class Stack(Network):
 
     def __init__(self, config: NetworkConfig, frames: FrameFormat) -> None:
         super().__init__(config, frames)
-        channels = self.patch_channels
         self.convlstm = ConvLSTM(
-            channels,
+            self.patch_channels,
             config.hidden_channels,
             config.kernel_size,
             config.num_layers,
@@ -38,7 +37,7 @@ class Stack(Network):
             recompute=config.recompute,
             forget_bias=config.forget_bias or None,
         )
-        self.head = nn.Conv2d(config.hidden_channels, channels, 1)
+        self.head = self._made_head()
 
     def roll_out(self, x: Tensor, horizon: int, feed: Feed) -> Tensor:
         """Read the context at once, then frame by frame what is fed back."""
@@ -58,7 +57,7 @@ class Stack(Network):
     ) -> tuple[Tensor, list[State]]:
         """Read one frame with every layer."""
         hidden, states = self.convlstm(self._read_anyway(x, seen)[None], states)
-        return self.head(hidden[0]), states
+        return hidden[0], states
 
     def readers(self) -> list[Reader]:
         """Describe the layers."""

@@ -44,7 +44,7 @@ class TrainConfig(Settings):
         "bce",
         Choice(tuple(LOSSES)),
         "what training makes small; mse+ssim is 0.7 MSE + 0.3 (1 - SSIM); those with bce need the "
-        "sigmoid output",
+        "sigmoid or the transport output",
     )
     batch_size: int = setting(
         4, Integer(1, 1024, shown_high=32), "sequences in a step, over all processes"
@@ -140,7 +140,7 @@ class TrainConfig(Settings):
         if longest is not None and self.context_frames + self.horizon > longest:
             high = longest - self.horizon
             raise SettingError("context_frames", self.context_frames, "integer", low=1, high=high)
-        if self.loss.startswith("bce") and network.output != "sigmoid":
+        if self.loss.startswith("bce") and not network.gives_logits:
             raise SettingError("loss", self.loss, "sigmoid")
         if self.targets == "all" and not network.predicts_next_frames:
             raise SettingError("targets", "all", "needs next frames")

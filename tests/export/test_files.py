@@ -105,7 +105,9 @@ def check_step(content: bytes, checkpoint: Checkpoint) -> None:
 
 
 # Together every option; what is not among them is as in a shipped network.
-@pytest.mark.parametrize("name", ["peephole", "states, change", "attention", "multiscale, states"])
+@pytest.mark.parametrize(
+    "name", ["peephole", "transport", "states, change", "attention", "multiscale, states"]
+)
 def test_onnx_computes_what_a_network_of_each_option_computes(name: str) -> None:
     checkpoint = checkpoint_of(name)
     check_step(export(checkpoint, "onnx", "step", 1), checkpoint)

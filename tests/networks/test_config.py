@@ -14,7 +14,10 @@ from convlstm.networks import FrameFormat, NetworkConfig
         ({"kernel_size": 2}, "kernel_size is 2: must be odd: 1, 3, 5 or 7."),
         ({"kernel_size": 9}, "kernel_size is 9: must be a whole number from 1 to 7."),
         ({"architecture": "unet"}, "architecture is 'unet': must be one of stack, multiscale."),
-        ({"output": "relu"}, "output is 'relu': must be one of sigmoid, linear, change."),
+        (
+            {"output": "relu"},
+            "output is 'relu': must be one of sigmoid, linear, change, transport.",
+        ),
         ({"rollout": "open"}, "rollout is 'open': must be one of closed, states."),
         ({"hidden_channels": 0}, "hidden_channels is 0: must be a whole number from 1 to 256."),
         ({"hidden_channels": 257}, "hidden_channels is 257: must be a whole number from 1 to 256."),

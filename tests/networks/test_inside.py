@@ -14,6 +14,7 @@ SEEN, HORIZON, SIDE = 4, 3, 32
 CONFIGS = {
     "stack": NetworkConfig(4, kernel_size=3, num_layers=2),
     "patches": NetworkConfig(4, kernel_size=3, patch_size=2, output="change"),
+    "transport": NetworkConfig(4, kernel_size=3, patch_size=4, output="transport"),
     "states": NetworkConfig(4, kernel_size=3, rollout="states"),
     "multiscale": NetworkConfig(4, kernel_size=3, num_layers=3, architecture="multiscale"),
     "multiscale states": NetworkConfig(

@@ -15,6 +15,7 @@ NETWORKS: dict[str, tuple[dict[str, object], FrameFormat]] = {
     "peephole": ({"peephole": True, "output": "linear"}, FrameFormat()),
     "layers": ({"num_layers": 2, "residual": True, "patch_size": 2}, FrameFormat()),
     "normalised": ({"output": "change", "recompute": True, "forget_bias": 0.0}, NORMALISED),
+    "transport": ({"output": "transport", "patch_size": 2}, NORMALISED),
     "states": ({"rollout": "states", "patch_size": 2}, FrameFormat()),
     "states, change": ({"rollout": "states", "output": "change"}, NORMALISED),
     "multiscale": (MULTISCALE, FrameFormat()),
@@ -97,5 +98,5 @@ def test_a_part_takes_and_gives_what_its_ports_say(name: str) -> None:
 
 def test_only_a_network_that_reads_predictions_in_another_way_asks_what_was_seen() -> None:
     asks = {name for name in NETWORKS if "seen" in [port.name for port in Step(made(name)).inputs]}
-    silent = {"plain", "peephole", "layers", "normalised", "one scale"}
+    silent = {"plain", "peephole", "layers", "normalised", "transport", "one scale"}
     assert asks == NETWORKS.keys() - silent

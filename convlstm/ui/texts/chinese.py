@@ -151,7 +151,7 @@ CHINESE: dict[str, str] = {
     "help patch_size": "边长为此值的像素块被读作一个多通道的点：更快，但也更粗略。",
     "name output": "输出",
     "help output": "sigmoid 使预测值保持在 0 到 1；线性不加限制，再截掉范围之外的部分；变化量则"
-    "预测加到最后一帧上的值。",
+    "预测加到最后一帧上的值；搬运则预测最后一帧的每个小块移到哪里（至多 4 px），其余部分再画上去。",
     "name rollout": "展开方式",
     "help rollout": "看完已见帧之后：读回预测把每个预测当作下一帧读入；不再输入则什么都不再读，"
     "只靠状态前进。",
@@ -230,6 +230,7 @@ CHINESE: dict[str, str] = {
     "choice sigmoid": "sigmoid",
     "choice linear": "线性",
     "choice change": "变化量",
+    "choice transport": "搬运",
     "choice onecycle": "单周期",
     "choice constant": "恒定",
     "choice auto": "自动",
@@ -876,7 +877,7 @@ CHINESE: dict[str, str] = {
     "rule third of canvas": "最多 {high}，即画布的三分之一",
     "rule half of canvas": "最多 {high}，即画布的一半",
     "rule bar in frame": "最多 {high}，使挡板不超出画面",
-    "rule sigmoid": "必须配合 sigmoid 输出",
+    "rule sigmoid": "必须配合 sigmoid 或搬运输出",
     "rule piece": "必须为 0（整帧），或在 {low} 到 {high} 之间",
     "rule every": "最多为 {high}，这样片段还剩 20 帧",
     "rule needs truth": "需要知道后续的序列",

@@ -175,7 +175,8 @@ ENGLISH: dict[str, str] = {
     "channels: faster, but coarser.",
     "name output": "Output",
     "help output": "Sigmoid keeps predicted values between 0 and 1; linear leaves them free "
-    "and cuts off what is outside; change predicts what is added to the last frame.",
+    "and cuts off what is outside; change predicts what is added to the last frame; transport "
+    "predicts where each block of the last frame goes, up to 4 px away, and paints the rest.",
     "name rollout": "Rollout",
     "help rollout": "After the frames seen: closed loop reads each prediction as the next "
     "frame; states only reads nothing more.",
@@ -270,6 +271,7 @@ ENGLISH: dict[str, str] = {
     "choice sigmoid": "sigmoid",
     "choice linear": "linear",
     "choice change": "change",
+    "choice transport": "transport",
     "choice onecycle": "one cycle",
     "choice constant": "constant",
     "choice auto": "auto",
@@ -980,5 +982,5 @@ ENGLISH: dict[str, str] = {
     "frame",
     "rule needs feedback": "works only with the closed-loop rollout",
     "rule needs layers": "needs two layers or more",
-    "rule sigmoid": "works only with the sigmoid output",
+    "rule sigmoid": "works only with the sigmoid or the transport output",
 }
