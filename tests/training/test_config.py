@@ -237,12 +237,12 @@ def test_a_refusal_says_name_value_and_rule(settings, message):
         (
             "squares",
             {"output": "linear", "loss": "bce"},
-            "loss is 'bce': must go with output \"sigmoid\".",
+            'loss is \'bce\': must go with output "sigmoid" or "transport".',
         ),
         (
             "storm",
             {"output": "change", "loss": "bce+ssim"},
-            "loss is 'bce+ssim': must go with output \"sigmoid\".",
+            'loss is \'bce+ssim\': must go with output "sigmoid" or "transport".',
         ),
         # What there are no frames for.
         ("storm", {"horizon": 9}, "horizon is 9: must be a whole number from 1 to 8."),
