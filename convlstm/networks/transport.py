@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 FLOWS = 2  # what may cross in one patch
-_REACH = 4  # px a frame, where a patch is no larger
+REACH = 4  # px that a thing may move in a frame
 _SURE = 1e-5  # how near to 0 and 1 a value may come
 
 
@@ -26,8 +26,7 @@ class Transport(nn.Module):
     Args:
         hidden_channels: of the state.
         channels: of a frame.
-        patch_size: side of a patch, px; it may come from as far as 4 px away, or its own side
-            where that is more.
+        patch_size: side of a patch, px.
 
     Source: displacements as kernels after Jia et al. 2016 (arXiv:1605.09673), masks after Finn et
     al. 2016 (arXiv:1605.07157).
@@ -36,12 +35,10 @@ class Transport(nn.Module):
     def __init__(self, hidden_channels: int, channels: int, patch_size: int) -> None:
         super().__init__()
         self.channels, self.patch_size = channels, patch_size
-        self.neighbours = max(1, _REACH // patch_size)  # patches each way
-        self.patch_channels = channels * patch_size**2
-        displacements = 2 * self.neighbours * patch_size + 1
-        self.flows = nn.Conv2d(hidden_channels, 2 * displacements * FLOWS, 1)
-        self.masks = nn.Conv2d(hidden_channels, FLOWS * self.patch_channels, 1)
-        self.paint = nn.Conv2d(hidden_channels, 2 * self.patch_channels, 1)
+        pixels = channels * patch_size**2
+        self.flows = nn.Conv2d(hidden_channels, 2 * (2 * REACH + 1) * FLOWS, 1)
+        self.masks = nn.Conv2d(hidden_channels, FLOWS * pixels, 1)
+        self.paint = nn.Conv2d(hidden_channels, 2 * pixels, 1)
 
     @torch.no_grad()
     def start(self, logit: float) -> None:
@@ -90,10 +87,13 @@ class Transport(nn.Module):
         return moved.permute(4, 2, 3, 0, 1, 5, 6).flatten(2, 4)
 
     def _windows(self, frames: Tensor) -> Tensor:
-        """Return each patch with its neighbours, black outside: (side, side, 1, C, n, H, W)."""
-        p, m = self.patch_size, self.neighbours
+        """Return each patch and what is in reach of it, black outside: (S, S, 1, C, n, H, W)."""
+        p = self.patch_size
         H, W = frames.shape[-2:]
+        beside = -(-REACH // p)  # patches each way, of which the outer ones may be cut
+        used = slice(beside * p - REACH, beside * p + p + REACH)
         patches = frames.unflatten(1, (self.channels, p, p)).permute(2, 3, 1, 0, 4, 5)
-        patches = F.pad(patches, (m, m, m, m))
-        rows = torch.cat([patches[..., k : k + H, :] for k in range(2 * m + 1)])
-        return torch.cat([rows[..., k : k + W] for k in range(2 * m + 1)], 1)[:, :, None]
+        patches = F.pad(patches, (beside,) * 4)
+        shifts = range(2 * beside + 1)
+        rows = torch.cat([patches[..., k : k + H, :] for k in shifts])[used]
+        return torch.cat([rows[..., k : k + W] for k in shifts], 1)[:, used, None]

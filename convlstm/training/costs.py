@@ -26,10 +26,12 @@ _GPU_TIMES = 100  # what a GPU does in the same time
 _SECONDS_PER_GFLOP = {"float32": 0.0022, "bfloat16": 0.0010}
 _SECONDS_PER_MELEMENT = {"float32": 0.0175, "bfloat16": 0.0100}
 _SECONDS_PER_MPIXEL = 0.05
+_SECONDS_PER_MMOVED = 0.006  # a million products of a transporting head, in float32 always
 _SECONDS_PER_CELL_CALL = 0.0004  # launching some forty operations, forward and backward
 _SECONDS_PER_PARAMETER = 4e-9  # reading and writing it and its moments once
 _BYTES_PER_ELEMENT = {"float32": 76, "bfloat16": 44}  # kept for the backward pass
 _BYTES_PER_ATTENDED = 4  # likewise
+_BYTES_PER_MOVED = 2  # likewise
 _BYTES_PER_RECORD = 256  # of a run's history, for each step
 _BYTES_PER_JUDGED = 9  # of the validation set: observed and clean, as floats, and a mask
 _SOFTMAX = (torch.ops.aten._safe_softmax.default, torch.ops.aten._softmax.default)
@@ -67,6 +69,7 @@ class Work(NamedTuple):
     elements: float  # values of h
     cell_calls: float  # a cell's steps
     attended: float  # weights of attention, of each position for each
+    moved: float  # products of a transporting head
 
     def plus(self, other: "Work", times: float) -> "Work":
         """Return the sum with so many times another."""
@@ -115,7 +118,9 @@ def _counted(
         context = torch.zeros(1, context_frames, frames.channels, *size, device="meta")
         with torch.no_grad(), _Counter() as counter:
             network(context, horizon)
-        return Work(counter.flop / 1e9, counter.elements, counter.calls, counter.attended)
+        return Work(
+            counter.flop / 1e9, counter.elements, counter.calls, counter.attended, counter.moved
+        )
 
     one = count(1, 1)  # of which the first frame finds no state: every further one does
     return one, count(2, 1).plus(one, -1), count(1, 2).plus(one, -1)
@@ -125,13 +130,14 @@ class _Counter(TorchDispatchMode):
     """Counts arithmetic by torch's own formulas, and the values of h.
 
     A cell takes two tanh of each value, and nothing else takes any; the weights of attention are
-    what a softmax gives. Torch's `FlopCounterMode` counts likewise, but hooks itself into every
-    module of the process for a while: other threads' runs would take another path.
+    what a softmax gives, and a transporting head adds up products. Torch's `FlopCounterMode` counts
+    likewise, but hooks itself into every module of the process for a while: other threads' runs
+    would take another path.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.flop, self.elements, self.calls, self.attended = 0, 0.0, 0.0, 0.0
+        self.flop, self.elements, self.calls, self.attended, self.moved = 0, 0.0, 0.0, 0.0, 0.0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
         kwargs = kwargs or {}
@@ -143,6 +149,8 @@ class _Counter(TorchDispatchMode):
             self.calls += 0.5
         elif function in _SOFTMAX:
             self.attended += result.numel()
+        elif function is torch.ops.aten.addcmul.default:
+            self.moved += result.numel()
         return result
 
 
@@ -188,7 +196,7 @@ def estimate(config: TrainConfig, precision: str) -> Cost:
         steps = min(MAX_STEPS, seconds / whole_step)
     kept = 2 / 7 if network.recompute else 1  # of the tensors that wait for the backward pass
     memory = kept * chunk * work.elements * _BYTES_PER_ELEMENT[precision]
-    memory += chunk * work.attended * _BYTES_PER_ATTENDED
+    memory += chunk * (work.attended * _BYTES_PER_ATTENDED + work.moved * _BYTES_PER_MOVED)
     # The weights, the best ones, the gradient and its moments; perhaps an average.
     weights = 4 * (6 if config.ema else 5) * parameters
     judged = config.scene.validation_sequences * _pixels(config, config.horizon)
@@ -257,6 +265,7 @@ def _sequence_seconds(config: TrainConfig, work: Work, precision: str, horizon: 
     # The backward pass takes two forward ones.
     seconds = _SECONDS_PER_GFLOP[precision] * 3 * work.gflop
     seconds += _SECONDS_PER_MELEMENT[precision] * (work.elements + work.attended) / 1e6
+    seconds += _SECONDS_PER_MMOVED * work.moved / 1e6
     return seconds + _SECONDS_PER_MPIXEL * _pixels(config, horizon) / 1e6
 
 

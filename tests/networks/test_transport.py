@@ -7,7 +7,7 @@ from torch import Tensor
 
 from convlstm.checks import SettingError
 from convlstm.networks.config import NetworkConfig
-from convlstm.networks.transport import FLOWS, Transport
+from convlstm.networks.transport import FLOWS, REACH, Transport
 
 HIDDEN, SIDE = 3, 16
 SHAPES = [(1, 1), (1, 2), (1, 4), (3, 4), (2, 8)]  # channels, patch size
@@ -39,12 +39,11 @@ def drawn(head: Transport, hidden: Tensor, frames: Tensor) -> Tensor:
 
 def pixel_by_pixel(head: Transport, hidden: Tensor, frames: Tensor) -> Tensor:
     """The same, as its docstring has it: every displacement of every pixel."""
-    p, reach = head.patch_size, head.neighbours * head.patch_size
-    taps, count = 2 * reach + 1, frames.shape[1]
+    p, taps = head.patch_size, 2 * REACH + 1
     flows = head.flows(hidden).view(len(frames), 2, taps, FLOWS, *hidden.shape[2:]).softmax(2)
     masks = head.masks(hidden).sigmoid().chunk(FLOWS, 1)
     value, share = (F.pixel_shuffle(part, p).sigmoid() for part in head.paint(hidden).chunk(2, 1))
-    seen = F.pad(frames, (reach,) * 4)
+    seen = F.pad(frames, (REACH,) * 4)
     moved = []
     for flow, mask in enumerate(masks):
         total = torch.zeros_like(frames)
@@ -54,7 +53,6 @@ def pixel_by_pixel(head: Transport, hidden: Tensor, frames: Tensor) -> Tensor:
                 weight = weight.repeat_interleave(p, 1).repeat_interleave(p, 2)[:, None]
                 total += weight * seen[:, :, down : down + SIDE, across : across + SIDE]
         moved.append(total * F.pixel_shuffle(mask, p))
-    assert moved[0].shape[1] == count
     return (1 - share) * torch.stack(moved).amax(0) + share * value
 
 
@@ -82,14 +80,13 @@ def test_its_gradients_are_theirs(channels, patch_size):
 @pytest.mark.parametrize(("across", "down"), [(0, 0), (3, -2), (-4, 4)])
 def test_a_sure_head_moves_a_thing_by_whole_pixels_and_nothing_else(patch_size, across, down):
     head = Transport(HIDDEN, 1, patch_size)
-    reach = head.neighbours * patch_size
     with torch.no_grad():
         for weights in head.parameters():
             weights.zero_()
         head.masks.bias.fill_(100)
         head.paint.bias.fill_(-100)
         likely = head.flows.bias.view(2, -1, FLOWS)
-        likely[0, reach - across] = likely[1, reach - down] = 100
+        likely[0, REACH - across] = likely[1, REACH - down] = 100
     hidden, frames = given(1, patch_size)
     thing = torch.zeros_like(frames)
     thing[:, :, 5:10, 6:11] = frames[:, :, 5:10, 6:11]

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from convlstm.layer.convlstm import ConvLSTM
 from convlstm.layer.recurrence import reference_scan
 from convlstm.networks import FrameFormat, NetworkConfig, build_network
+from convlstm.networks.transport import FLOWS
 from convlstm.scenes.digits import Digits
 from convlstm.scenes.squares import Squares
 from convlstm.scenes.storm import Storm
@@ -75,6 +76,7 @@ def test_a_further_frame_of_context_is_what_torch_counts_for_a_layer_with_a_stat
         ("squares", {"canvas": 24, "hidden_channels": 6, "num_layers": 3, "kernel_size": 7}),
         ("squares", {"canvas": 24, "output": "linear", "loss": "mse", "kernel_size": 1}),
         ("digits", {"hidden_channels": 24, "num_layers": 3}),
+        ("digits", {"hidden_channels": 12, "output": "transport", "canvas": 32}),
         ("digits", {"hidden_channels": 12, "kernel_size": 5, "patch_size": 2, "canvas": 32}),
         ("digits", {"hidden_channels": 12, "rollout": "states", "output": "change", "loss": "l1"}),
         (
@@ -120,6 +122,15 @@ def test_the_multiplications_are_those_one_counts_by_hand():
     state = 18 * 2 * gates * 9 * positions * 8
     found = arithmetic(config, FrameFormat(), (64, 64), 10, 10).gflop / 2
     assert found == pytest.approx((19 * (first + second + head) + state) / 1e9)
+
+
+def test_what_a_head_moves_is_counted_by_its_products():
+    config = NetworkConfig(6, 3, 2, patch_size=4, output="transport")
+    work = arithmetic(config, FrameFormat(3), (32, 32), 10, 3)
+    # Down and across, patches of 4 px with 4 more on each side, by 8 displacements and the first.
+    products = 8 * (4 * 12 + 4 * 4) * FLOWS * 3 * (8 * 8)
+    assert work.moved == 12 * products
+    assert arithmetic(NetworkConfig(6, 3, 2), FrameFormat(3), (32, 32), 10, 3).moved == 0
 
 
 def test_state_elements_are_the_values_of_h():
