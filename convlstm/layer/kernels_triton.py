@@ -78,7 +78,8 @@ def _advance(
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     here = n < size
     channel = n % C
-    at = 4 * (n - channel) + channel  # of i; the others are C, 2C and 3C further
+    # Of i; the others are C, 2C and 3C further. So written, Triton finds what is side by side.
+    at = n // C * (4 * C) + channel
     i = tl.load(gates + at, here, 0).to(SUMS)
     f = tl.load(gates + at + C, here, 0).to(SUMS)
     g = tl.load(gates + at + 2 * C, here, 0).to(SUMS)
@@ -136,7 +137,7 @@ def _go_back(
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     here = n < size
     channel = n % C
-    at = 4 * (n - channel) + channel
+    at = n // C * (4 * C) + channel
     i = tl.load(gates + at, here, 0).to(SUMS)
     f = tl.load(gates + at + C, here, 0).to(SUMS)
     g = tl.load(gates + at + 2 * C, here, 0).to(SUMS)

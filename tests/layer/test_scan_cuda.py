@@ -152,7 +152,10 @@ def test_without_triton_or_a_gpu_kernels_are_eager(monkeypatch):
     assert kernels_for.__wrapped__("cuda") is kernels_eager
 
 
-@pytest.mark.skipif(not has_triton(), reason="needs Triton, which runs its kernels on a CPU, too")
+needs_triton = pytest.mark.skipif(not has_triton(), reason="needs Triton, though no GPU")
+
+
+@needs_triton
 def test_triton_s_kernels_give_the_eager_ones_numbers():
     """In a process of its own: the interpreter is chosen as Triton is imported."""
     done = subprocess.run(
@@ -168,3 +171,34 @@ def test_triton_s_kernels_give_the_eager_ones_numbers():
     found = json.loads(done.stdout)
     assert len(found) == len(interpreted.KERNEL_CASES) + len(interpreted.SCAN_CASES)
     assert not {case: distances for case, distances in found.items() if not distances["is_near"]}
+
+
+@needs_triton
+@pytest.mark.parametrize("pointers", ["*fp32", "*bf16"])
+@pytest.mark.parametrize("channels", [16, 24])
+def test_triton_s_kernels_compile_to_wide_loads_and_stores(
+    pointers, channels, tmp_path, monkeypatch
+):
+    """Sixteen bytes at once: one by one, a kernel takes several times as long."""
+    import triton
+    import triton.language as tl
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from convlstm.layer import kernels_triton
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    sizes = {"KEEPS": True, "SUMS": tl.float32, "C": channels, "BLOCK": kernels_triton._BLOCK}
+    for kernel in (kernels_triton._advance, kernels_triton._go_back):
+        signature = dict.fromkeys(kernel.arg_names, pointers)
+        signature |= {"size": "i32", **dict.fromkeys(sizes.keys() & signature.keys(), "constexpr")}
+        places = {name: (place,) for place, name in enumerate(signature)}
+        fixed = {places[name]: value for name, value in sizes.items() if name in signature}
+        aligned = {
+            place: [["tt.divisibility", 16]] for place in places.values() if place not in fixed
+        }
+        source = ASTSource(kernel, signature, fixed, aligned)
+        compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32))
+        lines = compiled.asm["ptx"].splitlines()
+        moved = [line.split()[1] for line in lines if ".global.b" in line or ".global.v" in line]
+        assert set(moved) == {"ld.global.v4.b32", "st.global.v4.b32"}
