@@ -5,9 +5,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 import torch
 
-_WARM_UPS = (
-    3  # calls before a capture: libraries choose their ways, and allocate, as they first run
-)
+WARM_UPS = 3  # calls before a capture: libraries choose their ways, and allocate, as they first run
 
 
 class Captured:
@@ -33,6 +31,7 @@ class Captured:
         generators: Sequence[torch.Generator] = (),
     ) -> None:
         self._work, self._device, self._generators = work, device, generators
+        self._beside: torch.cuda.Stream | None = None
         self._calls: Counter[tuple[Hashable, ...]] = Counter()
         self._graphs: dict[tuple[Hashable, ...], torch.cuda.CUDAGraph] = {}
 
@@ -42,7 +41,7 @@ class Captured:
             self._work(*how)
             return
         with torch.cuda.device(self._device):
-            if self._calls[how] < _WARM_UPS:
+            if self._calls[how] < WARM_UPS:
                 self._warm_up(how)
             else:
                 if how not in self._graphs:
@@ -51,11 +50,11 @@ class Captured:
         self._calls[how] += 1
 
     def _warm_up(self, how: tuple[Hashable, ...]) -> None:
-        here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
-        beside.wait_stream(here)
-        with torch.cuda.stream(beside):
+        here, self._beside = torch.cuda.current_stream(), self._beside or torch.cuda.Stream()
+        self._beside.wait_stream(here)
+        with torch.cuda.stream(self._beside):
             self._work(*how)
-        here.wait_stream(beside)
+        here.wait_stream(self._beside)
 
     def _capture(self, how: tuple[Hashable, ...]) -> torch.cuda.CUDAGraph:
         """Note what the GPU is asked for, without its being done."""
