@@ -27,13 +27,13 @@ from convlstm.devices import keep_freed_memory
 from convlstm.layer import kernels_eager
 from convlstm.layer.cell import ConvLSTMCell
 from convlstm.layer.scan_cuda import CudaScanner
-from convlstm.networks import NetworkConfig
-from convlstm.scenes.squares import Squares
-from convlstm.training import TrainConfig, Trainer, train
+from convlstm.settings import configure
+from convlstm.training import Trainer, train
 from convlstm.training.captured import Captured
 from convlstm.training.captured_trainer import CapturedTrainer
 from convlstm.training.config import MAX_STEPS
 from convlstm.training.optimizers import Optimizer
+from convlstm.training.presets import preset
 
 _RATE = 1e-3  # of learning
 
@@ -115,24 +115,21 @@ class _Training:
     ) -> None:
         _set_up(device, chooses=True)
         patch = math.isqrt(size.in_channels)
-        config = TrainConfig(
-            Squares(canvas=patch * size.side),
-            NetworkConfig(
-                size.hidden_channels,
-                size.kernel_size,
-                size.num_layers,
-                patch_size=patch,
-                output="linear",
-            ),
-            batch_size=size.batch,
-            context_frames=size.frames,
-            epochs=MAX_STEPS,
-            evaluate_every=MAX_STEPS,
-            loss="mse",
-            schedule="constant",
-            learning_rate=_RATE,
-            precision=precision,
-        )
+        changes = {
+            "canvas": patch * size.side,
+            "patch_size": patch,
+            "hidden_channels": size.hidden_channels,
+            "kernel_size": size.kernel_size,
+            "num_layers": size.num_layers,
+            "batch_size": size.batch,
+            "context_frames": size.frames,
+            "loss": "mse",
+            "precision": precision,
+            "stop_below": 0.0,
+            "epochs": MAX_STEPS,
+            "evaluate_every": MAX_STEPS,
+        }
+        config = configure(changes, preset("article"))
         self.trainer = (CapturedTrainer if captured else Trainer)(config, device)
         for cell in self.trainer.network.cells() if by_gpu_scan else ():
             cell.scanner = partial(_gpu_scanner, cell)
