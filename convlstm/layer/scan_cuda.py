@@ -5,7 +5,7 @@ What it does is in `recurrence.step`, which it is tested against; this is how it
 - Frames lie channels last, which is what tensor cores read.
 - The input's convolution is one call for all frames.
 - What is left of a frame is one convolution and one kernel, forward and backward.
-- The weights' gradients are computed for all frames at once.
+- The weights' gradients are computed for all frames at once, those of several calls together.
 
 No cell calls it yet: a GPU has not said that it wins. The benchmark has it as a contestant. Axes: T
 time (frames), B batch, C channels, H height (px), W width (px). Tensors of frames have these axes
@@ -22,16 +22,17 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from convlstm.layer import kernels_eager
 from convlstm.layer.kernels_cpu import channels_last
+from convlstm.layer.kernels_cuda import convolve, empty_frames, gradients, merged
 from convlstm.layer.recurrence import (
     PLAIN,
     Geometry,
     State,
     Weights,
-    apart,
     computed_in,
     in_one_type,
     reference_scan,
 )
+from convlstm.layer.shared_cuda import Part, Ready, Token, running, sums_of
 
 _MOST_ELEMENTS = 2**31  # of a frame's gates: kernels count in 32 bits
 
@@ -64,7 +65,8 @@ def kernels_for(device_type: str) -> Kernels:
 class CudaScanner:
     """What `reference_scan` does, for a GPU; as `scan_cpu.Scanner` on a CPU.
 
-    Its gradients have none, and it is for no transform of torch's.
+    It may be called several times, with one backward pass through all the calls. Its gradients have
+    none, and it is for no transform of torch's.
 
     Args:
         weights: the cell's; not to be changed before the backward pass.
@@ -83,6 +85,8 @@ class CudaScanner:
     ) -> None:
         self._weights, self._geometry, self._recompute = weights, geometry, recompute
         self._kernels = kernels
+        self._ready: dict[torch.dtype, Ready] = {}
+        self._token: Tensor | None = None
 
     def __call__(
         self, x: Tensor, state: State | None, running: Tensor | None = None
@@ -92,36 +96,39 @@ class CudaScanner:
         Raises:
             ValueError: as in `computed_in`.
         """
-        gates = 4 * x[0, :, :1].numel() * (len(self._weights.gates) // 4)
+        gates = x[0, :, :1].numel() * len(self._weights.gates)
         is_fast = self._geometry == PLAIN and not self._recompute and running is None
         if not is_fast or not 0 < gates < _MOST_ELEMENTS:
             x, state, weights = in_one_type(x, state, self._weights)
             options = {"recompute": self._recompute}
             return reference_scan(x, state, weights, self._geometry, running, **options)
         dtype = computed_in(x, state, self._weights)
+        records = torch.is_grad_enabled()
+        if records and self._token is None:
+            self._token = Token.apply(*self._weights)
+        if dtype not in self._ready:
+            self._ready[dtype] = Ready.made(dtype, x.shape[2], self._weights)
         kernels = self._kernels or kernels_for(x.device.type)
-        outputs, c = _Scan.apply(dtype, kernels, x, *(state or (None, None)), *self._weights)
+        token, ready = self._token if records else None, self._ready[dtype]
+        outputs, c = _Scan.apply(dtype, kernels, ready, token, x, *(state or (None, None)))
         return outputs, (outputs[-1], c)
 
 
 class _Read(NamedTuple):
-    """What the backward pass needs, in the type to compute in; all of it saved."""
+    """What the backward pass needs, in the type to compute in."""
 
     x: Tensor  # (T, B, in, H, W)
     hs: Tensor  # before the first frame and after every one, (T + 1, B, C, H, W)
     cs: Tensor  # likewise
     gates: Tensor  # after their activation, (T, B, 4C, H, W)
-    of_x: Tensor  # (4C, in, k, k)
-    of_h: Tensor  # (4C, C, k, k)
-    peephole: Tensor | None  # (3, C, 1, 1)
 
 
 class _Scan(torch.autograd.Function):
     """Reads a sequence.
 
-    From (dtype, kernels, x, h, c, gates, bias, peephole) to (outputs, c): dtype is what to compute
-    in; x is (T, B, in, H, W); h and c are (B, C, H, W), or both None; the weights are as in
-    `recurrence.Weights`. outputs are (T, B, C, H, W).
+    From (dtype, kernels, ready, token, x, h, c) to (outputs, c): dtype is what to compute in, ready
+    are the weights in it, and token gathers their gradients, or is None where none are recorded. x
+    is (T, B, in, H, W); h and c are (B, C, H, W), or both None. outputs are (T, B, C, H, W).
     """
 
     @staticmethod
@@ -129,22 +136,20 @@ class _Scan(torch.autograd.Function):
         ctx: FunctionCtx,
         dtype: torch.dtype,
         kernels: Kernels,
-        x: Tensor,
-        h: Tensor | None,
-        c: Tensor | None,
-        *weights: Tensor | None,
+        ready: Ready,
+        _: Tensor | None,
+        *inputs: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Read the frames."""
-        keeps = any(ctx.needs_input_grad)
+        keeps, x = any(ctx.needs_input_grad), inputs[0]
         with torch.cuda.device_of(x):
-            read = _read(dtype, kernels, (x, h, c), weights, keeps=keeps)
-        outputs = read.hs[1:]
+            read = _read(dtype, kernels, ready, inputs, keeps=keeps)
         if keeps:
-            ctx.kernels, ctx.has_state = kernels, h is not None
-            ctx.types = [None if t is None else t.dtype for t in (x, h, c, *weights)]
+            ctx.kernels, ctx.ready, ctx.has_state = kernels, ready, inputs[1] is not None
+            ctx.types = [None if t is None else t.dtype for t in inputs]
             ctx.set_materialize_grads(False)
             ctx.save_for_backward(*read)
-        return outputs, read.cs[-1].clone()  # the backward pass needs it as it is
+        return read.hs[1:], read.cs[-1].clone()  # the backward pass needs it as it is
 
     @staticmethod
     @once_differentiable
@@ -153,133 +158,88 @@ class _Scan(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         """Go back through the frames."""
         if d_outputs is None and d_c is None:  # whoever read the results passed nothing back
-            return (None,) * 8
-        read, wanted = _Read(*ctx.saved_tensors), ctx.needs_input_grad[2:]
+            return (None,) * 7
+        token = ctx.next_functions[0][0]  # None where no weight has a gradient
+        wants_weights = token is not None and torch._C._will_engine_execute_node(token)
+        read, d_token = _Read(*ctx.saved_tensors), None
         with torch.cuda.device_of(read.x):
-            found = _go_back(read, ctx.kernels, d_outputs, d_c, ctx.has_state, wanted)
-        pairs = zip(found, ctx.types, strict=True)
-        return None, None, *(None if t is None else t.to(dtype) for t, dtype in pairs)
+            d_gates, d_h, d_c = _go_back(
+                read, ctx.kernels, ctx.ready, (d_outputs, d_c), ctx.has_state
+            )
+            if wants_weights:
+                running(token).add(Part(ctx.ready, d_gates, *read[:3], ctx.has_state))
+                d_token = torch.empty((), device=read.x.device)
+            d_x = None
+            if ctx.needs_input_grad[4]:
+                of_x, frames = ctx.ready.of_x, merged(read.x)
+                d_x, _ = gradients(merged(d_gates), frames, of_x, of_input=True)
+                d_x = channels_last(d_x).unflatten(0, read.x.shape[:2])
+        pairs = zip((d_x, d_h, d_c), ctx.types, strict=True)
+        found = (None if t is None or dtype is None else t.to(dtype) for t, dtype in pairs)
+        return None, None, None, d_token, *found
 
 
 def _read(
     dtype: torch.dtype,
     kernels: Kernels,
+    ready: Ready,
     inputs: tuple[Tensor, Tensor | None, Tensor | None],
-    weights: tuple[Tensor | None, ...],
     *,
     keeps: bool,
 ) -> _Read:
-    """Read the frames; unless gates and cell states are kept, only the last of these is there."""
-    x, h, c = (None if t is None else t.to(dtype) for t in inputs)
-    gates, bias, peephole = (None if w is None else w.detach().to(dtype) for w in weights)
-    (T, B), C = x.shape[:2], len(gates) // 4
-    x = channels_last(x)
-    of_x, of_h = (channels_last(kernel) for kernel in apart(gates, x.shape[2]))
+    """Read the frames; where nothing is kept, of the cell states only the last is there."""
+    x, h, c = inputs
+    x = channels_last(x.to(dtype))
+    (T, B), sides, C = x.shape[:2], x.shape[3:], ready.of_h.shape[1]
     # With no bias: that would be one more launch, over all of the gates.
-    gates = channels_last(_convolve(_merged(x), of_x)).unflatten(0, (T, B))
-    hs = _empty(T + 1, B, C, *x.shape[3:], like=x)
-    cs = _empty(T + 1 if keeps else 1, B, C, *x.shape[3:], like=x)
+    gates = channels_last(convolve(merged(x), ready.of_x)).unflatten(0, (T, B))
+    hs = empty_frames(T + 1, B, C, *sides, like=x)
+    cs = empty_frames(T + 1 if keeps else 1, B, C, *sides, like=x)
     if h is not None:
         hs[0].copy_(h)
         cs[0].copy_(c)
     for t in range(T):
-        is_first = h is None and t == 0
-        convolved = None if is_first else channels_last(_convolve(hs[t], of_h))
+        is_zero = h is None and t == 0
+        of_h = None if is_zero else channels_last(convolve(hs[t], ready.of_h))
         before, after = (cs[t], cs[t + 1]) if keeps else (cs[0], cs[0])
         kernels.advance(
             gates[t],
-            convolved,
-            bias,
-            peephole,
-            None if is_first else before,
+            of_h,
+            ready.bias,
+            ready.peephole,
+            None if is_zero else before,
             after,
             hs[t + 1],
             keeps_gates=keeps,
         )
-    return _Read(x, hs, cs, gates, of_x, of_h, peephole)
+    return _Read(x, hs, cs, gates)
 
 
 def _go_back(
     read: _Read,
     kernels: Kernels,
-    d_outputs: Tensor | None,
-    d_c: Tensor | None,
+    ready: Ready,
+    d_results: tuple[Tensor | None, Tensor | None],
     has_state: bool,
-    wanted: tuple[bool, ...],
-) -> list[Tensor | None]:
-    """Return the gradients of x, h, c, gates, bias and peephole, those that are wanted."""
-    x, hs, cs, gates, of_x, of_h, peephole = read
-    outputs = hs[1:]
-    d_outputs = torch.zeros_like(outputs) if d_outputs is None else channels_last(d_outputs)
-    d_gates = _empty(*gates.shape, like=gates)
-    # Carried through all frames, and so of more digits than they have.
-    carried = _empty(1, *cs.shape[1:], like=cs, dtype=torch.promote_types(x.dtype, torch.float32))
-    carried = carried[0].zero_() if d_c is None else carried[0].copy_(d_c)
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Return the gradients of the gates before their activation, and of the first h and c.
+
+    Those of h and c are undefined where there is no first state.
+    """
+    x, hs, cs, gates = read
+    d_outputs, d_c = d_results
+    d_outputs = torch.zeros_like(hs[1:]) if d_outputs is None else channels_last(d_outputs)
+    d_gates = empty_frames(*gates.shape, like=gates)
+    # It is carried through all frames, and so has more digits than they have.
+    (carried,) = empty_frames(1, *cs.shape[1:], like=cs, dtype=sums_of(cs.dtype))
+    carried = carried.zero_() if d_c is None else carried.copy_(d_c)
     d_h = None
     for t in reversed(range(len(x))):
-        is_first = t == 0 and not has_state
-        before = None if is_first else cs[t]
+        is_zero = t == 0 and not has_state
+        before = None if is_zero else cs[t]
         kernels.go_back(
-            d_outputs[t], d_h, carried, gates[t], before, cs[t + 1], peephole, d_gates[t]
+            d_outputs[t], d_h, carried, gates[t], before, cs[t + 1], ready.peephole, d_gates[t]
         )
-        if t or (has_state and wanted[1]):
-            d_h = channels_last(_gradients(d_gates[t], hs[t], of_h, of_input=True)[0])
-    merged = _merged(d_gates)
-    d_x, d_of_x = _gradients(merged, _merged(x), of_x, of_input=wanted[0], of_weight=wanted[3])
-    d_weight = d_bias = d_peephole = None
-    first = 0 if has_state else 1  # a zero state adds nothing to any weight's gradient
-    if wanted[3]:
-        d_of_h = torch.zeros_like(of_h)
-        if len(x) > first:
-            earlier, later = _merged(hs[first:-1]), _merged(d_gates[first:])
-            _, d_of_h = _gradients(later, earlier, of_h, of_weight=True)
-        d_weight = torch.cat((d_of_x, d_of_h), 1)
-    if wanted[4]:
-        d_bias = merged.sum((0, 2, 3), dtype=carried.dtype)
-    if wanted[5]:
-        d_i, d_f, _, d_o = d_gates.chunk(4, 2)
-        pairs = (d_i[first:], cs[first:-1]), (d_f[first:], cs[first:-1]), (d_o, cs[1:])
-        sums = [(d * seen).sum((0, 1, 3, 4), dtype=carried.dtype) for d, seen in pairs]
-        d_peephole = torch.stack(sums)[:, :, None, None]
-    d_x = None if d_x is None else d_x.unflatten(0, x.shape[:2])
-    has_gradients = has_state and wanted[1], has_state and wanted[2]
-    d_h, d_c = (d if has else None for d, has in zip((d_h, carried), has_gradients, strict=True))
-    return [d_x, d_h, d_c, d_weight, d_bias, d_peephole]
-
-
-def _empty(*shape: int, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Make frames (T, B, C, H, W) with nothing in them, channels last."""
-    T, B, C, H, W = shape
-    frames = torch.empty(T, B, H, W, C, dtype=dtype or like.dtype, device=like.device)
-    return frames.permute(0, 1, 4, 2, 3)
-
-
-def _merged(frames: Tensor) -> Tensor:
-    """(T, B, C, H, W) to (T * B, C, H, W), without a copy, and channels last to whoever asks."""
-    T, B, C, H, W = frames.shape
-    return frames.as_strided((T * B, C, H, W), (C * H * W, 1, W * C, C))
-
-
-def _padding(kernel: Tensor) -> list[int]:
-    return [side // 2 for side in kernel.shape[2:]]
-
-
-def _convolve(x: Tensor, kernel: Tensor) -> Tensor:
-    """Convolve x (B, in, H, W) with a kernel (out, in, k, k)."""
-    return torch.conv2d(x, kernel, padding=_padding(kernel))
-
-
-def _gradients(
-    d_output: Tensor,
-    x: Tensor,
-    kernel: Tensor,
-    *,
-    of_input: bool = False,
-    of_weight: bool = False,
-) -> tuple[Tensor | None, Tensor | None]:
-    """Return a convolution's gradients, of its input and of its kernel, as far as asked for."""
-    if not (of_input or of_weight):
-        return None, None
-    asked = [of_input, of_weight, False]
-    settings = [1, 1], _padding(kernel), [1, 1], False, [0, 0], 1, asked
-    return torch.ops.aten.convolution_backward(d_output, x, kernel, None, *settings)[:2]
+        if not is_zero:
+            d_h = channels_last(gradients(d_gates[t], hs[t], ready.of_h, of_input=True)[0])
+    return d_gates, d_h, carried

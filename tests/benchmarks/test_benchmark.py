@@ -16,6 +16,7 @@ from convlstm.benchmarks.benchmark import Row, _row, _Worker, installed, table
 from convlstm.benchmarks.contestants import CONTESTANTS, PLAIN
 from convlstm.benchmarks.modules import SIZES, Size
 from convlstm.commands.main import main
+from tests.training.test_captured import Refuses
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -65,6 +66,15 @@ def test_all_torch_contestants_learn_one_function():
     for one, two in itertools.pairwise(others):  # and learn the same
         for mine, theirs in zip(one.model.parameters(), two.model.parameters(), strict=True):
             torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("name", [name for name in EAGER if "captured" in name])
+def test_what_is_captured_asks_the_device_for_nothing(name):
+    contestant = CONTESTANTS[name](SIZES["tiny"], CPU)
+    contestant.train()  # the first time, what stays is made
+    with Refuses():
+        contestant.train()
+        contestant.forward()
 
 
 def test_the_arithmetic_is_what_torch_counts():

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from convlstm.layer import kernels_eager, scan_cuda
-from convlstm.layer.recurrence import Geometry, Weights, reference_scan
+from convlstm.layer import kernels_eager, scan_cuda, shared_cuda
+from convlstm.layer.recurrence import Geometry, Weights, in_one_type, reference_scan
 from convlstm.layer.scan_cuda import CudaScanner, has_triton, kernels_for
 from tests.layer import interpreted
 from tests.layer.test_recurrence import CASES, NAMES, distance, draw, read, results_and_gradients
@@ -111,6 +111,80 @@ def test_frame_by_frame_is_the_whole_sequence():
     torch.testing.assert_close(torch.cat(outputs), whole)
     for one, two in zip(state, last, strict=True):
         torch.testing.assert_close(one, two)
+
+
+def rolled_out(make, case: tuple, dtype: torch.dtype = torch.float32) -> tuple:
+    """The losses and gradients of a context, and of frames made of what was read before."""
+    tensors = tuple(None if t is None else t.requires_grad_() for t in draw(case))
+    x, h, c, *weights = tensors
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        scan = make(Weights(*weights))
+        outputs, state = scan(x, None if h is None else (h, c))
+        total, losses = 0, []
+        for frame in range(5):
+            total = total + (outputs.float() * (frame + 1)).square().sum()
+            outputs, state = scan(outputs[-1:, :, : x.shape[2]].float() * 0.5 + x[:1], state)
+            losses.append(outputs.float().square().mean())
+    (total + state[1].float().sum()).backward()
+    return [torch.stack(losses), *(t.grad for t in tensors if t is not None)]
+
+
+def reference(weights: Weights):
+    return lambda x, state: reference_scan(*in_one_type(x, state, weights))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("case", [CASES[0], CASES[3], CASES[6]], ids=str)
+def test_a_rollout_has_the_reference_s_gradients(case, dtype):
+    found = rolled_out(CudaScanner, case, dtype)
+    for ours, theirs in zip(found, rolled_out(reference, case), strict=True):
+        assert distance(ours, theirs) < (1e-5 if dtype == torch.float32 else 0.05)
+
+
+def test_a_rollout_finds_the_weights_gradients_together(monkeypatch):
+    asked = []
+    find = shared_cuda.gradients
+    monkeypatch.setattr(
+        shared_cuda,
+        "gradients",
+        lambda d, *others, **options: asked.append(len(d)) or find(d, *others, **options),
+    )
+    T, B = 9, 8
+    rolled_out(CudaScanner, CASES[3])
+    # Of x and of h: the five frames that are fed, and the context, whose first has no h before it.
+    assert sorted(asked) == sorted([5 * B, 5 * B, T * B, (T - 1) * B])
+
+
+def test_frames_of_two_sizes_share_a_scanner():
+    found = []
+    for make in (CudaScanner, reference):
+        _, _, _, *weights = (None if t is None else t.requires_grad_() for t in draw(CASES[0]))
+        scan, total = make(Weights(*weights)), 0
+        for side in (4, 4, 7):
+            x, state = torch.full((2, 1, 2, side, side), 0.3), torch.full((1, 5, side, side), 0.2)
+            total = total + scan(x, (state, state))[0].square().sum()
+        total.backward()
+        found.append([weight.grad for weight in weights])
+    for ours, theirs in zip(*found, strict=True):
+        assert distance(ours, theirs) < 1e-5
+
+
+def test_a_scanner_may_first_read_without_gradients():
+    x, h, c, *weights = draw(CASES[0])
+    weights = [weight.requires_grad_() for weight in weights]
+    scan = CudaScanner(Weights(*weights))
+    with torch.no_grad():
+        scan(x, (h, c))
+    scan(x, (h, c))[0].sum().backward()
+    assert all(weight.grad is not None for weight in weights)
+
+
+def test_gradients_of_gradients_are_refused():
+    tensors = tuple(t.requires_grad_() for t in draw(CASES[0]))
+    loss = read(scan, tensors)[0].square().sum()
+    (found,) = torch.autograd.grad(loss, tensors[0], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        found.sum().backward()
 
 
 def test_given_tensors_are_left_as_they_were():

@@ -22,6 +22,10 @@ CASES = {
     "digits by Muon, a growing horizon": ("digits", {"flips": True, "epochs": 6}),
     "truth now and then": ("digits", {"scheduled_sampling": 0.6, "curriculum": 0.0}),
     "a storm, not known everywhere": ("storm", {}),
+    "several scales": (
+        "digits",
+        {"architecture": "multiscale", "attention": True, "targets": "future", "epochs": 3},
+    ),
     "in bfloat16": ("squares", {"precision": "bfloat16"}),
 }
 # What waits for a GPU: numbers that the host asks for, sizes that depend on them, and copies.
@@ -32,6 +36,17 @@ _WAITS = {
     "aten::equal",
     "aten::lift_fresh",
 }
+
+
+class Refuses(TorchDispatchMode):
+    """Refuses what waits for a GPU, and so cannot be captured."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function._schema.name
+        assert name not in _WAITS, name
+        if name in ("aten::index", "aten::index_put_"):
+            assert all(i is None or i.dtype == torch.long for i in args[1]), name
+        return function(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -57,18 +72,9 @@ def test_losses_are_those_of_a_trainer(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_step_asks_the_device_for_nothing(case):
-    """A graph cannot be captured of what does: this is what a GPU would refuse."""
     base, settings = CASES[case]
     trainer = CapturedTrainer(run_of(base, **settings))
     next(trainer.pieces())  # what is read once, and kept
-
-    class Refuses(TorchDispatchMode):
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            name = function._schema.name
-            assert name not in _WAITS, name
-            if name in ("aten::index", "aten::index_put_"):
-                assert all(i is None or i.dtype == torch.long for i in args[1]), name
-            return function(*args, **(kwargs or {}))
 
     config = trainer.config
     with Refuses():
