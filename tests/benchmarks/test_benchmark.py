@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from convlstm.benchmarks import benchmark as module
+from convlstm.benchmarks import benchmark as its_module
 from convlstm.benchmarks import options
-from convlstm.benchmarks.benchmark import Row, _row, _Worker, installed, table
+from convlstm.benchmarks.benchmark import Row, _row, _Worker, benchmark, installed, table
 from convlstm.benchmarks.contestants import CONTESTANTS, PLAIN
 from convlstm.benchmarks.modules import SIZES, Size
 from convlstm.commands.main import main
@@ -42,6 +42,13 @@ def test_a_contestant_trains_and_predicts(name):
     contestant.forward()
     contestant.train()
     contestant.train()
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_every_contestant_of_a_gpu_is_a_row_without_an_error():
+    rows = benchmark("tiny", device="cuda", repeats=1)
+    assert {row.name: row.error for row in rows} == dict.fromkeys(installed("cuda"), "")
 
 
 def test_all_torch_contestants_learn_one_function():
@@ -127,7 +134,7 @@ def test_what_only_a_gpu_can_do_takes_no_part_elsewhere(monkeypatch):
 
 
 def test_a_gpu_s_steps_are_timed_in_a_row_and_captured_before(monkeypatch):
-    monkeypatch.setattr(module, "pick_device", torch.device)
+    monkeypatch.setattr(its_module, "pick_device", torch.device)
     worker, asked = _Worker(PLAIN, "tiny", "cuda:1"), []
 
     def ask(what: str, times: int = 1) -> float:

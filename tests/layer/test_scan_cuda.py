@@ -12,6 +12,7 @@ import torch
 from convlstm.layer import kernels_eager, scan_cuda, shared_cuda
 from convlstm.layer.recurrence import Geometry, Weights, in_one_type, reference_scan
 from convlstm.layer.scan_cuda import CudaScanner, has_triton, kernels_for
+from tests.devices import DEVICES
 from tests.layer import interpreted
 from tests.layer.test_recurrence import CASES, NAMES, distance, draw, read, results_and_gradients
 
@@ -46,6 +47,39 @@ def test_in_float64_too_to_the_last_digits(case):
     for name, theirs, ours in zip(NAMES, *found, strict=True):
         if ours is not None:
             torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12, msg=name)
+
+
+def on_device(function, case: tuple, device: str, dtype: torch.dtype) -> list:
+    """What a scan finds on a device: by autocast, unless in float64."""
+    exact = torch.promote_types(dtype, torch.float32)
+    tensors = tuple(None if t is None else t.to(device, exact).requires_grad_() for t in draw(case))
+    x, h, c, *weights = tensors
+    is_cast = dtype.itemsize == 2
+    with torch.autocast(device, dtype if is_cast else torch.bfloat16, enabled=is_cast):
+        outputs, (_, last) = function(x, None if h is None else (h, c), Weights(*weights))
+    generator = torch.Generator().manual_seed(1)
+    factors = [torch.rand(r.shape, generator=generator).to(device) for r in (outputs, last)]
+    ((outputs.to(exact) * factors[0]).sum() + (last.to(exact) * factors[1]).sum()).backward()
+    found = [outputs.detach(), last.detach(), *(t.grad for t in tensors if t is not None)]
+    return [t.cpu().double() for t in found]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_on_a_device_it_is_as_near_the_truth_as_the_reference(case, device, dtype):
+    if (device, dtype) == ("cpu", torch.float16):
+        pytest.skip("a CPU's convolutions of float16 have no gradients everywhere")
+    truth = on_device(reference_scan, case, "cpu", torch.float64)
+    sums = {torch.float32: 2e-5, torch.bfloat16: 5e-3, torch.float16: 1e-3}[dtype]
+    for exact, theirs, ours in zip(
+        truth,
+        on_device(lambda x, *rest: reference_scan(*in_one_type(x, *rest)), case, device, dtype),
+        on_device(scan, case, device, dtype),
+        strict=True,
+    ):
+        size = exact.norm().clamp(min=1e-12)
+        assert (ours - exact).norm() / size <= 2 * (theirs - exact).norm() / size + sums
 
 
 @pytest.mark.parametrize("case", [CASES[0], CASES[1], CASES[8]], ids=str)

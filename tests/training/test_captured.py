@@ -13,6 +13,7 @@ from convlstm.training import Trainer, captured, captured_trainer, train
 from convlstm.training.captured import Captured
 from convlstm.training.captured_trainer import CapturedTrainer
 from convlstm.training.optimizers import Optimizer
+from tests.devices import DEVICES
 from tests.training.runs import run_of, same, small, weights
 
 CASES = {
@@ -49,15 +50,16 @@ class Refuses(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("case", CASES)
-def test_losses_are_those_of_a_trainer(case):
+def test_losses_are_those_of_a_trainer(case, device):
     base, settings = CASES[case]
     config = run_of(base, **{"epochs": 10, **settings})
-    plain, ours = Trainer(config), CapturedTrainer(config)
+    plain, ours = Trainer(config, device), CapturedTrainer(config, device)
     expected, found = list(train(config, trainer=plain)), list(train(config, trainer=ours))
     assert found[-1] is ours.records[-1]
     assert len(ours.records) == len(expected) == config.total_steps
-    rel = 1e-5 if plain.precision == "float32" else 1e-2
+    rel = 1e-5 if (plain.precision, device) == ("float32", "cpu") else 1e-2
     for mine, theirs in zip(ours.records, plain.records, strict=True):
         for name in ("loss", "mse", "validation_loss"):
             value = getattr(theirs, name)
@@ -68,6 +70,7 @@ def test_losses_are_those_of_a_trainer(case):
     seconds = [record.seconds for record in ours.records]
     assert seconds == sorted(seconds)
     assert torch.equal(ours.generator.get_state(), plain.generator.get_state())
+    assert bool(ours._step._graphs) == (device == "cuda" and config.total_steps > captured.WARM_UPS)
 
 
 @pytest.mark.parametrize("case", CASES)
