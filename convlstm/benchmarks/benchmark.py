@@ -43,7 +43,7 @@ class Row:
     error: str = ""  # why there are no numbers
 
 
-def installed(device: torch.device | str = "cpu") -> list[str]:
+def installed(device: torch.device | str = "auto") -> list[str]:
     """Name the contestants that can run here, on a device."""
     device = pick_device(str(device))
     return [name for name, entry in CONTESTANTS.items() if entry.is_able(device)]
