@@ -38,6 +38,14 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def wait_for(device: torch.device) -> None:
+    """Wait until a device has done what it was asked for; a CPU is never asked ahead."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def keep_freed_memory() -> bool:
     """Have this process keep up to 1 GiB of freed memory instead of returning it at once.
 

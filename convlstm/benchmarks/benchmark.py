@@ -5,7 +5,6 @@ counted by process); they are timed in turns, so that a busy moment of the machi
 """
 
 import functools
-import importlib.util
 import multiprocessing
 import signal
 import statistics
@@ -18,10 +17,13 @@ from dataclasses import dataclass
 
 import torch
 
-from convlstm.benchmarks.contestants import CEILING, CONTESTANTS, PLAIN, SIZES, Contestant, Size
-from convlstm.devices import pick_device
+from convlstm.benchmarks.contestants import CEILING, CONTESTANTS, PLAIN, Contestant
+from convlstm.benchmarks.modules import SIZES, Size
+from convlstm.devices import pick_device, wait_for
+from convlstm.training.captured import WARM_UPS
 
 _SETTLED_SECONDS = 1.0  # a step that takes longer is not repeated to warm the caches
+_BURST_SECONDS, _LONGEST_BURST = 0.05, 100  # of steps in a row, on a GPU
 
 
 @dataclass(frozen=True)
@@ -37,18 +39,14 @@ class Row:
     gflops: float | None = None  # arithmetic of the convolutions in training, GFLOP/s
     ceiling_share: float | None = None  # the convolutions alone, in this precision, over this step
     peak_mib: float | None = None  # memory that building and training took
-    warm_up_seconds: float | None = None  # the first training step
+    warm_up_seconds: float | None = None  # the first training step; on a GPU until captured
     error: str = ""  # why there are no numbers
 
 
-def installed() -> list[str]:
-    """Name the contestants that can run here."""
-
-    def is_installed(name: str) -> bool:
-        needed = ("keras", "jax" if "jax" in name else "torch") if "Keras" in name else ()
-        return all(importlib.util.find_spec(module) for module in needed)
-
-    return [name for name in CONTESTANTS if is_installed(name)]
+def installed(device: torch.device | str = "auto") -> list[str]:
+    """Name the contestants that can run here, on a device."""
+    device = pick_device(str(device))
+    return [name for name, entry in CONTESTANTS.items() if entry.is_able(device)]
 
 
 def benchmark(
@@ -62,7 +60,7 @@ def benchmark(
 
     Args:
         size_name: one of SIZES.
-        names: contestants; None means all that are installed.
+        names: contestants; None means all that can run there.
         device: where to compute.
         repeats: timed steps of each; None means the size's own number.
 
@@ -71,12 +69,11 @@ def benchmark(
     """
     size = SIZES[size_name]
     with ExitStack() as stack:
-        workers = [_Worker(name, size_name, device) for name in names or installed()]
+        workers = [_Worker(name, size_name, device) for name in names or installed(device)]
         for worker in workers:
             stack.enter_context(worker.pool)
         for worker in workers:  # one after the other: compiling takes both cores
-            worker.warm_up_seconds = worker.ask("train")
-            worker.ask("forward")
+            worker.warm_up()
         for _ in range(repeats or size.repeats):
             for worker in workers:
                 worker.time("train")
@@ -92,6 +89,7 @@ class _Worker:
 
     def __init__(self, name: str, size_name: str, device: str) -> None:
         self.name, self.error, self._contestant = name, "", (name, size_name, device)
+        self._is_gpu = pick_device(device).type == "cuda"
         self.warm_up_seconds = self.peak_mib = None
         self.seconds: dict[str, list[float]] = {"train": [], "forward": []}
         # Ctrl-C ends the process at once, and silently.
@@ -99,18 +97,35 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pool = ProcessPoolExecutor(1, context, initializer=signal.signal, initargs=interrupt)
 
+    def warm_up(self) -> None:
+        """Have it do what it does once, and what is captured often enough for that."""
+        times = WARM_UPS + 1 if self._is_gpu else 1
+        seconds = self.ask("train", times)
+        self.warm_up_seconds = None if seconds is None else times * seconds
+        self.ask("forward", times)
+
     def time(self, what: str) -> None:
         seconds = self.ask(what)
         if seconds is not None and seconds < _SETTLED_SECONDS:  # its caches were another's
-            seconds = self.ask(what)
+            seconds = self.ask(what, self._burst(seconds))
         if seconds is not None:
             self.seconds[what].append(seconds)
 
-    def ask(self, what: str) -> float | None:
+    def _burst(self, seconds: float) -> int:
+        """Return how many steps are timed together.
+
+        A GPU is asked ahead, as by a training of which nobody looks at each step: waited for one by
+        one, a short step would be mostly waiting, at the clock rate of an idle GPU.
+        """
+        if not self._is_gpu:
+            return 1
+        return max(1, min(_LONGEST_BURST, round(_BURST_SECONDS / seconds)))
+
+    def ask(self, what: str, times: int = 1) -> float | None:
         if self.error:
             return None
         try:
-            answer = self.pool.submit(_answer, what, *self._contestant).result()
+            answer = self.pool.submit(_answer, what, times, *self._contestant).result()
         except BrokenProcessPool:
             answer = "its process ended"
         if isinstance(answer, str):
@@ -120,15 +135,21 @@ class _Worker:
         return answer
 
 
-def _answer(what: str, *contestant: str) -> float | str:
-    """Do what is asked, in the contestant's process; return seconds, or MiB, or an error's text."""
+def _answer(what: str, times: int, *contestant: str) -> float | str:
+    """Do what is asked so many times, in the contestant's process.
+
+    Returns:
+        The seconds of each; for memory, MiB; or an error's text.
+    """
     started = time.perf_counter()
     try:
         doing, device, before = _made(*contestant)
         if what == "memory":
             return _peak_mib(device) - before
-        getattr(doing, what)()
-        return time.perf_counter() - started
+        for _ in range(times):
+            getattr(doing, what)()
+        wait_for(device)
+        return (time.perf_counter() - started) / times
     except Exception as error:
         return f"{type(error).__name__}: {error}".splitlines()[0][:200]
 
@@ -144,7 +165,7 @@ def _made(name: str, size_name: str, device_name: str) -> tuple[Contestant, torc
 def _peak_mib(device: torch.device) -> float:
     """Return the most memory that this process has had, MiB."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
+        return torch.cuda.max_memory_allocated(device) / 2**20
     try:
         import resource
     except ImportError:  # Windows does not count it
@@ -184,22 +205,22 @@ def _row(worker: _Worker, by_name: dict[str, _Worker], size: Size) -> Row:
 
 def table(size_name: str, rows: list[Row]) -> str:
     """Lay the rows out for a terminal."""
-    size = SIZES[size_name]
+    size, width = SIZES[size_name], max([33, *(len(row.name) for row in rows)]) + 1
     lines = [
         f"{size_name}: batch {size.batch}, {size.frames} frames of "
         f"{size.side}x{size.side}x{size.in_channels}, {size.num_layers} x {size.hidden_channels} "
         f"hidden, kernel {size.kernel_size}, {size.flop(training=True) / 1e9:.0f} GFLOP a step",
-        f"{'':<34}{'train ms':>9}{'spread':>8}{'forward':>9}{'seq/s':>8}{'ratio':>7}"
+        f"{'':<{width}}{'train ms':>9}{'spread':>8}{'forward':>9}{'seq/s':>8}{'ratio':>7}"
         f"{'GFLOP/s':>9}{'ceiling':>9}{'MiB':>7}{'first s':>9}",
     ]
     for row in rows:
         if row.train_ms is None:
-            lines.append(f"{row.name:<34}{row.error}")
+            lines.append(f"{row.name:<{width}}{row.error}")
             continue
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         share = "" if row.ceiling_share is None else f"{row.ceiling_share:.0%}"
         lines.append(
-            f"{row.name:<34}{row.train_ms:9.1f}{row.train_spread:8.0%}{row.forward_ms:9.1f}"
+            f"{row.name:<{width}}{row.train_ms:9.2f}{row.train_spread:8.0%}{row.forward_ms:9.2f}"
             f"{row.sequences_per_second:8.1f}{ratio:>7}{row.gflops:9.0f}{share:>9}"
             f"{row.peak_mib or 0:7.0f}{row.warm_up_seconds:9.2f}"
         )

@@ -1,11 +1,12 @@
-"""What the benchmark compares: the same network and training step, built in different ways.
+"""What the benchmark compares: the same training step of the same network, done in different ways.
 
-Every contestant reads frames (B, T, in, H, W) with a stack of ConvLSTM layers, turns each output
-into the next frame with a 1x1 convolution, and learns by the MSE under Adam.
+Every contestant predicts each next frame, and learns by the MSE under Adam.
 """
 
+import importlib.util
+import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -14,57 +15,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from convlstm.benchmarks.modules import (
+    GpuScan,
+    PlainLoop,
+    Project,
+    Reference,
+    Size,
+    StepByStep,
+)
 from convlstm.devices import keep_freed_memory
-from convlstm.layer.convlstm import ConvLSTM
-from convlstm.layer.recurrence import reference_scan
+from convlstm.layer import kernels_eager
+from convlstm.layer.cell import ConvLSTMCell
+from convlstm.layer.scan_cuda import CudaScanner
+from convlstm.settings import configure
+from convlstm.training import Trainer, train
+from convlstm.training.captured import Captured
+from convlstm.training.captured_trainer import CapturedTrainer
+from convlstm.training.config import MAX_STEPS
+from convlstm.training.optimizers import Optimizer
+from convlstm.training.presets import preset
 
-
-@dataclass(frozen=True)
-class Size:
-    """How large the network and its data are."""
-
-    batch: int  # sequences in a step
-    frames: int  # of a sequence, that are read
-    side: int  # H and W, px
-    in_channels: int  # of a frame
-    hidden_channels: int  # of every layer
-    num_layers: int  # ConvLSTM layers
-    kernel_size: int  # side of their kernels, px
-    repeats: int  # timed steps in the benchmark, unless another number is asked for
-
-    def convolutions(self) -> Iterator[tuple[int, int, bool]]:
-        """Yield every convolution: channels read, times done, whether its input has a gradient."""
-        for layer in range(self.num_layers):
-            inner = layer > 0
-            yield self.hidden_channels if inner else self.in_channels, self.frames, inner
-            if self.frames > 1:  # a zero state needs none
-                yield self.hidden_channels, self.frames - 1, True
-
-    def flop(self, *, training: bool) -> float:
-        """Count the convolutions' arithmetic in a step; a multiplication and an addition are 2."""
-        outputs = self.batch * self.side**2 * 4 * self.hidden_channels
-        per_channel = 2 * outputs * self.kernel_size**2
-        return sum(
-            per_channel * channels * times * ((3 if has_gradient else 2) if training else 1)
-            for channels, times, has_gradient in self.convolutions()
-        )
-
-    def random_frames(self) -> Tensor:
-        """Return what is read, and a frame more, (B, T + 1, C, H, W)."""
-        shape = (self.batch, self.frames + 1, self.in_channels, self.side, self.side)
-        return torch.rand(shape, generator=torch.Generator().manual_seed(0))
-
-
-SIZES = {
-    "tiny": Size(2, 3, 16, 1, 4, 1, 3, repeats=3),
-    "article": Size(8, 9, 64, 1, 16, 1, 3, repeats=40),
-    "wide": Size(8, 9, 32, 16, 64, 2, 5, repeats=7),
-    "moving-mnist": Size(16, 20, 16, 16, 128, 4, 5, repeats=3),
-}
+_RATE = 1e-3  # of learning
 
 
 class Contestant(Protocol):
-    """One way to do it. Both calls return when the work is done, not when it is ordered."""
+    """One way to do it. A GPU may still be at work when a call returns."""
 
     def train(self) -> None:
         """Do a training step."""
@@ -73,100 +48,111 @@ class Contestant(Protocol):
         """Predict, without gradients."""
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+@dataclass(frozen=True)
+class Way:
+    """How a module is computed.
+
+    Attributes:
+        make: makes the module of a size.
+        keeps_memory: whether the process keeps freed memory, as this project's do.
+        chooses: whether cuDNN tries its algorithms and takes the fastest.
+        captured: whether a GPU repeats the steps as one graph.
+    """
+
+    make: Callable[[Size], nn.Module]
+    keeps_memory: bool = False
+    chooses: bool = False
+    captured: bool = False
 
 
 class _TorchContestant:
     """A module, trained in a precision."""
 
-    def __init__(self, size: Size, device: torch.device, module: str, precision: str) -> None:
-        make, keeps_memory = _MODULES[module]
-        if keeps_memory:
+    def __init__(self, size: Size, device: torch.device, way: Way, precision: str) -> None:
+        if way.keeps_memory:
             keep_freed_memory()
+        _set_up(device, chooses=way.chooses)
         self.device, self.is_bfloat16 = device, precision == "bfloat16"
         frames = size.random_frames().to(device)
         self.x, self.y = frames[:, :-1], frames[:, 1:]
-        self.model = make(size).to(device)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-3, fused=True)
+        self.model = way.make(size).to(device)
+        self.optimizer = Optimizer("adamw", self.model, 0.0)
+        self.rate = torch.full((), _RATE, device=device) if way.captured else _RATE
+        both = self._step, self._quiet_step
+        self.train, self.forward = (Captured(f, device) if way.captured else f for f in both)
 
     def _predict(self) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_bfloat16):
             return self.model(self.x)
 
-    def train(self) -> None:
+    def _step(self) -> None:
         F.mse_loss(self._predict().float(), self.y).backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        _wait(self.device)
+        self.optimizer.step(self.rate)
+        self.model.zero_grad()
 
     @torch.no_grad()
-    def forward(self) -> None:
+    def _quiet_step(self) -> None:
         self._predict()
-        _wait(self.device)
 
 
-class _PlainLoop(nn.Module):
-    """The textbook: concatenate input and state, convolve, chunk, in a loop over the frames."""
-
-    def __init__(self, size: Size) -> None:
-        super().__init__()
-        hidden, kernel = size.hidden_channels, size.kernel_size
-        self.cells = nn.ModuleList(
-            nn.Conv2d(inputs + hidden, 4 * hidden, kernel, padding=kernel // 2)
-            for inputs in [size.in_channels] + [hidden] * (size.num_layers - 1)
-        )
-        self.head = nn.Conv2d(hidden, size.in_channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        frames = list(x.unbind(1))
-        for cell in self.cells:
-            h = x.new_zeros(len(x), cell.out_channels // 4, *x.shape[3:])
-            c = h
-            for t, frame in enumerate(frames):
-                i, f, g, o = cell(torch.cat([frame, h], 1)).chunk(4, 1)
-                c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-                h = torch.sigmoid(o) * torch.tanh(c)
-                frames[t] = h
-        hidden = torch.stack(frames, 1)
-        return self.head(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2])
+def _set_up(device: torch.device, *, chooses: bool) -> None:
+    """Say to this process, which is the contestant's own, whether cuDNN is to choose."""
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = chooses
 
 
-class _Project(nn.Module):
-    """This project's layer."""
+class _Training:
+    """All that this program does in a step of training: it draws sequences, too."""
 
-    def __init__(self, size: Size) -> None:
-        super().__init__()
-        self.layer = ConvLSTM(
-            size.in_channels, size.hidden_channels, size.kernel_size, size.num_layers
-        )
-        self.head = nn.Conv2d(size.hidden_channels, size.in_channels, 1)
+    def __init__(
+        self,
+        size: Size,
+        device: torch.device,
+        precision: str,
+        *,
+        captured: bool,
+        by_gpu_scan: bool = False,
+    ) -> None:
+        _set_up(device, chooses=True)
+        patch = math.isqrt(size.in_channels)
+        changes = {
+            "canvas": patch * size.side,
+            "patch_size": patch,
+            "hidden_channels": size.hidden_channels,
+            "kernel_size": size.kernel_size,
+            "num_layers": size.num_layers,
+            "batch_size": size.batch,
+            "context_frames": size.frames,
+            "loss": "mse",
+            "precision": precision,
+            "stop_below": 0.0,
+            "epochs": MAX_STEPS,
+            "evaluate_every": MAX_STEPS,
+        }
+        config = configure(changes, preset("article"))
+        self.trainer = (CapturedTrainer if captured else Trainer)(config, device)
+        for cell in self.trainer.network.cells() if by_gpu_scan else ():
+            cell.scanner = partial(_gpu_scanner, cell)
+        records = train(config, trainer=self.trainer)
+        # Captured, no record is waited for, as where nobody looks.
+        self.train = self.trainer.order if captured else partial(next, records)
+        frames = size.frames, *config.scene.size
+        self.context = torch.rand(size.batch, frames[0], 1, *frames[1:], device=device)
 
-    def forward(self, x: Tensor) -> Tensor:
-        hidden = self.read(x).transpose(0, 1)  # (T, B, C, H, W), as it lies in memory
-        return self.head(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2]).transpose(0, 1)
-
-    def read(self, x: Tensor) -> Tensor:
-        return self.layer(x)[0]
+    def forward(self) -> None:
+        self.trainer.predict(self.context, 1)
 
 
-class _Reference(_Project):
-    """This project's layer by its readable reference, which every other path is tested against."""
-
-    def read(self, x: Tensor) -> Tensor:
-        frames = x.transpose(0, 1)
-        for cell in self.layer.cells:
-            frames, _ = reference_scan(frames, None, cell.weights)
-        return frames.transpose(0, 1)
+def _gpu_scanner(cell: ConvLSTMCell, *, recompute: bool = False) -> CudaScanner:
+    return CudaScanner(cell.weights, cell.geometry, recompute=recompute)
 
 
 class _Ceiling:
     """The step's convolutions and nothing else, channels last: what no step can beat."""
 
     def __init__(self, size: Size, device: torch.device, precision: str) -> None:
-        self.device, kernel = device, size.kernel_size
-        dtype = getattr(torch, precision)
+        _set_up(device, chooses=True)
+        kernel, dtype = size.kernel_size, getattr(torch, precision)
         self.settings = [1, 1], [kernel // 2] * 2, [1, 1], False, [0, 0], 1
 
         def frames(channels: int) -> Tensor:
@@ -192,13 +178,11 @@ class _Ceiling:
                 torch.ops.aten.convolution_backward(
                     d_output, x, weight, None, *self.settings, [has_gradient, True, False]
                 )
-        _wait(self.device)
 
     def forward(self) -> None:
         for x, weight, _, times, _ in self.work:
             for _ in range(times):
                 torch.convolution(x, weight, None, *self.settings)
-        _wait(self.device)
 
 
 class _Keras:
@@ -228,28 +212,85 @@ class _Keras:
 
 PLAIN = "plain loop, float32"  # what the others are compared with
 CEILING = "convolutions alone"
-# What makes the module, and whether the process keeps freed memory, as this project's do.
-_MODULES = {
-    "plain loop": (_PlainLoop, False),
-    "plain loop, memory kept": (_PlainLoop, True),
-    "plain loop, compiled": (lambda size: torch.compile(_PlainLoop(size), dynamic=False), False),
-    "this project's reference": (_Reference, True),
-    "this project": (_Project, True),
+_CUDA, _TRITON = {"device": "cuda"}, {"device": "cuda", "modules": ("triton",)}
+# How a module is computed, and where that can be. On a GPU, where the layer is its reference, each
+# of them adds one thing to another, so that the rows say what it brings.
+_WAYS: dict[str, tuple[Way, dict[str, object]]] = {
+    "plain loop": (Way(PlainLoop), {}),
+    "plain loop, memory kept": (Way(PlainLoop, keeps_memory=True), {"device": "cpu"}),
+    "plain loop, compiled": (
+        Way(lambda size: torch.compile(PlainLoop(size), dynamic=False)),
+        {},
+    ),
+    "plain loop, captured": (Way(PlainLoop, captured=True), _CUDA),
+    "this project's reference": (Way(Reference, keeps_memory=True), {}),
+    "this project": (Way(Project, keeps_memory=True), {}),
+    "this project, captured": (Way(Project, captured=True), _CUDA),
+    "this project, cuDNN's choice": (Way(Project, chooses=True), _CUDA),
+    "this project, channels last": (Way(StepByStep), _CUDA),
+    "this project, channels last, cuDNN's choice": (Way(StepByStep, chooses=True), _CUDA),
+    "this project, GPU scan, eager gates": (
+        Way(partial(GpuScan, kernels=kernels_eager), chooses=True),
+        _CUDA,
+    ),
+    "this project, GPU scan": (Way(GpuScan, chooses=True), _TRITON),
+    "this project, GPU scan, captured": (Way(GpuScan, chooses=True, captured=True), _TRITON),
+}
+_TRAININGS: dict[str, tuple[dict[str, bool], dict[str, object]]] = {
+    "whole training": ({"captured": False}, _CUDA),
+    "whole training, captured": ({"captured": True}, _CUDA),
+    "whole training, GPU scan, captured": ({"captured": True, "by_gpu_scan": True}, _TRITON),
 }
 
-# Makes a contestant of a size on a device, in a process of its own.
-CONTESTANTS: dict[str, Callable[[Size, torch.device], Contestant]] = {
+
+@dataclass(frozen=True)
+class Entry:
+    """A contestant that may take part.
+
+    Attributes:
+        make: makes it of a size on a device, in a process of its own.
+        device: the only kind of device that it is for; None for any.
+        modules: what must be installed for it.
+    """
+
+    make: Callable[[Size, torch.device], Contestant]
+    device: str | None = None
+    modules: tuple[str, ...] = ()
+
+    def __call__(self, size: Size, device: torch.device) -> Contestant:
+        """Make it."""
+        return self.make(size, device)
+
+    def is_able(self, device: torch.device) -> bool:
+        """Whether it can take part on a device."""
+        is_installed = all(importlib.util.find_spec(module) for module in self.modules)
+        return self.device in (None, device.type) and is_installed
+
+
+_PRECISIONS = "float32", "bfloat16"
+CONTESTANTS: dict[str, Entry] = {
     **{
-        f"{name}, {precision}": partial(_TorchContestant, module=name, precision=precision)
-        for name in _MODULES
-        for precision in ("float32", "bfloat16")
+        f"{name}, {precision}": Entry(
+            partial(_TorchContestant, way=way, precision=precision), **where
+        )
+        for name, (way, where) in _WAYS.items()
+        for precision in _PRECISIONS
     },
     **{
-        f"{CEILING}, {precision}": partial(_Ceiling, precision=precision)
-        for precision in ("float32", "bfloat16")
+        f"{name}, {precision}": Entry(partial(_Training, precision=precision, **how), **where)
+        for name, (how, where) in _TRAININGS.items()
+        for precision in _PRECISIONS
     },
     **{
-        f"Keras on {backend}, float32": lambda size, device, backend=backend: _Keras(size, backend)
+        f"{CEILING}, {precision}": Entry(partial(_Ceiling, precision=precision))
+        for precision in _PRECISIONS
+    },
+    **{  # not on a GPU, of which JAX takes all the memory
+        f"Keras on {backend}, float32": Entry(
+            lambda size, device, backend=backend: _Keras(size, backend),
+            device="cpu",
+            modules=("keras", backend),
+        )
         for backend in ("jax", "torch")
     },
 }

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from convlstm.devices import wait_for
 from convlstm.layer import ConvGRU, ConvGRU1d, ConvGRU3d, ConvLSTM, ConvLSTM1d, ConvLSTM3d
 
 _BATCH, _FRAMES, _REPEATS = 8, 9, 9
@@ -96,8 +97,7 @@ def _step(model: nn.Module, x: Tensor, lengths: Tensor | None) -> float:
     started = time.perf_counter()
     output, _ = model(x, lengths=lengths)
     output.square().mean().backward()
-    if x.is_cuda:
-        torch.cuda.synchronize()
+    wait_for(x.device)
     model.zero_grad()
     return time.perf_counter() - started
 

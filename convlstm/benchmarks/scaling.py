@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from convlstm.benchmarks.contestants import CONTESTANTS, SIZES
-from convlstm.devices import resolve_precision
+from convlstm.benchmarks.contestants import CONTESTANTS
+from convlstm.benchmarks.modules import SIZES
+from convlstm.devices import resolve_precision, wait_for
 
 # From a step that is long enough for its own arithmetic to count, one size at a time.
 _BASE = replace(SIZES["article"], batch=4, frames=8, hidden_channels=32)
@@ -49,8 +50,10 @@ def scaling(device: torch.device) -> list[Sweep]:
         for repeat in range(-1, _REPEATS):  # the first is to warm up
             for step, times in zip(steps, seconds, strict=True):
                 step()
+                wait_for(device)
                 started = time.perf_counter()
                 step()
+                wait_for(device)
                 if repeat >= 0:
                     times.append(time.perf_counter() - started)
         medians = [statistics.median(times) for times in seconds]

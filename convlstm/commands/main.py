@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, get_args
 
-from convlstm.benchmarks.contestants import CONTESTANTS, SIZES
+from convlstm.benchmarks.contestants import CONTESTANTS
+from convlstm.benchmarks.modules import SIZES
 from convlstm.benchmarks.study import STUDIES, Scale
 from convlstm.checks import SettingError
 from convlstm.commands.evaluate import MAX_SEQUENCES, evaluate, predict

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from convlstm.benchmarks import options
 from convlstm.benchmarks.benchmark import benchmark, table
-from convlstm.benchmarks.contestants import SIZES
+from convlstm.benchmarks.modules import SIZES
 from convlstm.benchmarks.scaling import describe, draw, scaling
 from convlstm.benchmarks.study import STUDIES, markdown_table, read_results, run_study
 from convlstm.checks import check_integer

@@ -268,8 +268,13 @@ class Network(nn.Module):
 
     def _mean_and_spread(self, like: Tensor) -> Tensor:
         """Return both for each channel of patches, (2, C, 1, 1)."""
-        both = torch.tensor([self.frames.mean, self.frames.spread], device=like.device)
-        return both.repeat_interleave(self.config.patch_size**2, 1)[..., None, None]
+        # Made where they are: a copy from here would wait for a GPU.
+        shape = self.config.patch_size**2, 1, 1
+        both = (
+            torch.cat([torch.full(shape, value, device=like.device) for value in values])
+            for values in (self.frames.mean, self.frames.spread)
+        )
+        return torch.stack(tuple(both))
 
     def _read_anyway(self, x: Tensor, seen: Tensor | None) -> Tensor:
         """Return what the states go on with: x, or nothing where they go on alone."""

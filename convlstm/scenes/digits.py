@@ -115,7 +115,7 @@ class Digits(Scene):
         frames = torch.cat([paste(pictures, where, self.canvas) for pictures, where in parts])
         if self.flips and split == "train":
             for axis, flip in zip((-1, -2), flips, strict=True):
-                frames[flip] = frames[flip].flip(axis)
+                frames = torch.where(flip[:, None, None, None], frames.flip(axis), frames)
         return _clip(frames)
 
     def shown(self, sample: int, context_frames: int, horizon: int) -> Clip:

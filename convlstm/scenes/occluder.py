@@ -35,7 +35,7 @@ def drop_frames(frames: Tensor, share: float, generator: torch.Generator) -> tup
     """
     drawn = torch.rand(frames.shape[:2], generator=generator, device=frames.device)
     dropped = drawn < share
-    dropped[:, 0] = False
+    dropped[:, 0].fill_(False)
     return frames.masked_fill(dropped[..., None, None, None], 0), dropped
 
 

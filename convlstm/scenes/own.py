@@ -35,6 +35,7 @@ class Own(Scene):
     baselines: ClassVar[tuple[str, ...]] = ("copy_last", "mean_frame")
     samples: ClassVar[int] = 8
     brings: ClassVar[bool] = True
+    draws_on_device: ClassVar[bool] = False
 
     canvas: int = setting(
         48,

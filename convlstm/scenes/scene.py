@@ -150,6 +150,7 @@ class Scene(Settings, ABC):
         longest_horizon: frames that a training may predict.
         longest_sequence: frames that a training may read and predict together; None for any.
         brings: whether a person may bring what it shows.
+        draws_on_device: whether `sample` keeps to the generator's device, and never waits for it.
     """
 
     name: ClassVar[str]
@@ -164,6 +165,7 @@ class Scene(Settings, ABC):
     longest_horizon: ClassVar[int] = 20
     longest_sequence: ClassVar[int | None] = None
     brings: ClassVar[bool] = False
+    draws_on_device: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -286,15 +288,18 @@ def pieces(clip: Clip, side: int, generator: torch.Generator) -> Clip:
         generator: draws the places.
     """
     clean, device = clip.clean, generator.device
-    room = torch.tensor(clean.shape[-2:], device=device) - side + 1
     corner = torch.rand(len(clean), 2, generator=generator, device=device)
-    corners = (corner * room).long().tolist()
+    offset = torch.arange(side, device=device)
+    rows, columns = (
+        (corner[:, axis] * (sides - side + 1)).long()[:, None] + offset  # (B, side)
+        for axis, sides in enumerate(clean.shape[-2:])
+    )
 
     def cut(frames: Tensor | None) -> Tensor | None:
         if frames is None:
             return None
-        places = zip(frames, corners, strict=True)
-        return torch.stack([f[..., y : y + side, x : x + side] for f, (y, x) in places])
+        frames = frames.take_along_dim(rows[:, None, None, :, None], 3)
+        return frames.take_along_dim(columns[:, None, None, None, :], 4)
 
     observed = cut(clip.observed)
     truth = observed if clean is clip.observed else cut(clean)

@@ -136,7 +136,7 @@ class Storm(Scene):
         starts = torch.randint(
             end - first - num_frames + 1, (batch_size,), generator=generator, device=device
         )
-        clip = self._windows((first + starts).tolist(), num_frames).to(device)
+        clip = self._windows(first + starts, num_frames)
         if not self.crop or split != "train":
             return clip
         return pieces(clip, self.crop, generator)
@@ -145,7 +145,7 @@ class Storm(Scene):
         """Return every window whose predicted frames are all among the last 16."""
         first = max(0, _TRAINING_FRAMES - context_frames)
         frames = context_frames + horizon
-        return self._windows(range(first, 64 - frames + 1), frames)
+        return self._windows(torch.arange(first, 64 - frames + 1), frames)
 
     def test(self, context_frames: int, horizon: int, count: int, seed: int) -> Iterator[Clip]:
         """Yield the windows of `validation`: there is no other weather to test with."""
@@ -154,7 +154,8 @@ class Storm(Scene):
     def shown(self, sample: int, context_frames: int, horizon: int) -> Clip:
         """Return one window, of the last frames as far as they reach."""
         frames = context_frames + horizon
-        return self._windows([self._shown_start(sample, context_frames, frames)], frames)
+        start = self._shown_start(sample, context_frames, frames)
+        return self._windows(torch.tensor([start]), frames)
 
     def times(self, sample: int, context_frames: int, num_frames: int) -> list[str]:
         """Return the dates and hours (UTC) of a shown window's frames."""
@@ -176,10 +177,10 @@ class Storm(Scene):
         first = max(0, min(_TRAINING_FRAMES - context_frames, last))
         return first + sample * (last - first) // (self.samples - 1)
 
-    def _windows(self, starts: "range | list[int]", num_frames: int) -> Clip:
-        observed, clean, valid = _maps(self.variable)
-        at = torch.tensor([range(start, start + num_frames) for start in starts])
-        return Clip(observed[at], clean[at], valid[at])
+    def _windows(self, starts: Tensor, num_frames: int) -> Clip:
+        """Return the frames from each of these numbers on, (B,), where the numbers are."""
+        at = starts[:, None] + torch.arange(num_frames, device=starts.device)
+        return Clip(*(maps[at] for maps in _maps_on(self.variable, starts.device)))
 
 
 @functools.cache  # a megabyte that never changes, shared by all runs of a process
@@ -199,6 +200,11 @@ def _maps(variable: Variable) -> tuple[Tensor, Tensor, Tensor]:
             if not valid[t, channel].any():
                 observed[t, channel] = observed[t - 1, channel]
     return observed, clean, valid
+
+
+@functools.cache
+def _maps_on(variable: Variable, device: torch.device) -> tuple[Tensor, ...]:
+    return tuple(maps.to(device) for maps in _maps(variable))
 
 
 @functools.cache

@@ -72,12 +72,26 @@ class Optimizer:
         for flat, kernel in zip(self._flat, self._matrices, strict=True):
             flat.grad = kernel.grad.flatten(1)
 
-    def step(self, learning_rate: float) -> None:
-        """Change the weights by the gradients taken."""
+    def step(self, learning_rate: float | Tensor) -> None:
+        """Change the weights by the gradients taken.
+
+        Args:
+            learning_rate: the rate; where it is a tensor, on the weights' device, nothing asks that
+                for its value, and so the step may be captured as a part of a CUDA graph.
+        """
+        is_tensor = isinstance(learning_rate, Tensor)
+        captures = is_tensor and learning_rate.is_cuda and torch.cuda.is_current_stream_capturing()
         for part in self.parts:
+            asks = is_tensor and isinstance(part, torch.optim.Muon)
             for group in part.param_groups:
-                group["lr"] = learning_rate
+                group["lr"] = 1.0 if asks else learning_rate
+                if "capturable" in group:  # which warns, if it is so and nothing is captured
+                    group["capturable"] = captures
+            before = [flat.detach().clone() for flat in self._flat] if asks else []
             part.step()
+            # Its step is linear in the rate: of one at rate 1, that part.
+            for flat, old in zip(self._flat if asks else [], before, strict=True):
+                flat.data.copy_(old.lerp(flat.data, learning_rate))
 
     def state(self) -> dict[str, Tensor]:
         """Return all that a later step depends on, as "parameter.key"; the tensors are no copies.

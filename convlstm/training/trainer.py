@@ -18,7 +18,7 @@ from convlstm.checks import SettingError, check_names
 from convlstm.devices import resolve_precision
 from convlstm.networks import Network, build_network
 from convlstm.pieces import Clock, finish
-from convlstm.scenes.scene import DATA_STREAM, Clip
+from convlstm.scenes.scene import DATA_STREAM, Clip, Scene
 from convlstm.settings import configure, differences, settings_of
 from convlstm.training.config import CHANGEABLE, MAX_STEPS, TrainConfig
 from convlstm.training.costs import evaluation_chunk, training_chunk
@@ -225,14 +225,7 @@ class Trainer:
         """Find the gradients of a step; return its loss and its mean squared error."""
         config = self.config
         scene = config.scene.at(self.progress)
-        clip = scene.sample(
-            config.batch_size, config.context_frames + horizon, self.generator, "train"
-        )
-        use_truth = self._draw_use_of_truth(horizon)
-        known = clip.split(config.context_frames)[2]
-        if known is not None:  # how many values of all processes an error is counted of
-            counted = known[:, :, config.scene.scored].sum().item()
-            known = max(1.0, counted / self.processes)
+        clip, use_truth, known = self._draw(scene, horizon, self._chance_of_truth())
         mine = slice(self.rank, None, self.processes)
         clip, use_truth = clip.part(mine), None if use_truth is None else use_truth[mine]
         sums = torch.zeros(2, device=self.device)  # loss, mean squared error
@@ -250,11 +243,44 @@ class Trainer:
             dist.all_reduce(sums)
             sums /= self.processes
         loss, mse = sums.tolist()
-        # Per pixel of whole frames, to which the validation set's errors and the baselines' belong.
-        return loss, mse * math.prod(scene.size) / math.prod(config.scene.size)
+        return loss, mse * self._share_of_frame(scene)
+
+    def _draw(
+        self, scene: Scene, horizon: int, chance: float | Tensor | None
+    ) -> tuple[Clip, Tensor | None, Tensor | None]:
+        """Draw a step's sequences, those of all processes.
+
+        Args:
+            scene: as training sees it now.
+            horizon: frames to predict.
+            chance: that the network reads the true frame instead of its own; None for never.
+
+        Returns:
+            The sequences; where the network reads the truth in them, (B, horizon) of bool; and how
+            many of their values an error is counted of, a process, where it is not all.
+        """
+        config = self.config
+        frames = config.context_frames + horizon
+        clip = scene.sample(config.batch_size, frames, self.generator, "train")
+        use_truth = None
+        if chance is not None:
+            shape = (config.batch_size, horizon)
+            use_truth = torch.rand(shape, generator=self.generator, device=self.device) < chance
+        known = clip.split(config.context_frames)[2]
+        if known is not None:
+            counted = known[:, :, config.scene.scored].sum()
+            known = (counted / self.processes).clamp(min=1)
+        return clip, use_truth, known
+
+    def _share_of_frame(self, scene: Scene) -> float:
+        """Return what turns an error per pixel of training's frames into one of whole frames.
+
+        To those the validation set's errors and the baselines' belong.
+        """
+        return math.prod(scene.size) / math.prod(self.config.scene.size)
 
     def _backward(
-        self, clip: Clip, use_truth: Tensor | None, count: int, known_count: float | None
+        self, clip: Clip, use_truth: Tensor | None, count: int, known_count: Tensor | None
     ) -> Tensor:
         """Add the gradient of some of a step's sequences; return their share of loss and MSE.
 
@@ -287,13 +313,9 @@ class Trainer:
         self.scaler.scale(loss).backward()
         return torch.stack([loss.detach(), mse])
 
-    def _draw_use_of_truth(self, horizon: int) -> Tensor | None:
+    def _chance_of_truth(self) -> float | None:
         share = self.config.scheduled_sampling
-        if self.progress >= share:
-            return None
-        shape = (self.config.batch_size, horizon)
-        drawn = torch.rand(shape, generator=self.generator, device=self.device)
-        return drawn < 1 - self.progress / share
+        return None if self.progress >= share else 1 - self.progress / share
 
     def _learning_rate(self) -> float:
         config = self.config
@@ -311,14 +333,12 @@ class Trainer:
             self.scaler.unscale_(part)
         limit = self.config.gradient_clip or math.inf
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), limit)
-        first = self.records[0].loss if self.records else loss
-        if not math.isfinite(loss) or loss > _DIVERGED_RATIO * max(first, 1e-3):
+        if self._is_lost(loss):
             self.restore_best()
             return False
         if norm.isfinite():
             self.optimizer.step(rate)
-            if self.averaged:
-                self.averaged.update_parameters(self.network)
+            self._average()
         elif not self.scaler.is_enabled():
             # Under float16 an overflow is no end: the next step scales the loss by less.
             self.restore_best()
@@ -327,14 +347,31 @@ class Trainer:
         return True
 
     def _averaged(self) -> AveragedModel:
-        averaged = AveragedModel(self.network, avg_fn=self._average)
+        averaged = AveragedModel(self.network)
         averaged.n_averaged.fill_(1)  # the first weights count: a copy is no average
         return averaged
 
-    def _average(self, averaged: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the averaged weights towards the network's.
+
+        Not by `AveragedModel.update_parameters`, which for each of them asks a GPU for their count.
+        """
+        if self.averaged is None:
+            return
+        updates = self.averaged.n_averaged  # it stays on the CPU
         # Early on the average follows closely, or it would remember the first weights.
         decay = min(self.config.ema, (updates / (9 + updates)).item())
-        return averaged.lerp(current, 1 - decay)
+        followers, leaders = (
+            list(each.parameters()) for each in (self.averaged.module, self.network)
+        )
+        torch._foreach_lerp_(followers, leaders, 1 - decay)
+        updates += 1
+
+    def _is_lost(self, loss: float) -> bool:
+        """Whether a step's loss has no way back."""
+        first = self.records[0].loss if self.records else loss
+        return not math.isfinite(loss) or loss > _DIVERGED_RATIO * max(first, 1e-3)
 
     def _evaluate_step(self) -> Iterator[None]:
         clock = Clock(self.seconds)

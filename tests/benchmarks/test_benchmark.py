@@ -1,5 +1,6 @@
 """The benchmark runs whole at its smallest size; what it prints of time is not asserted."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -9,10 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from convlstm.benchmarks import benchmark as its_module
 from convlstm.benchmarks import options
-from convlstm.benchmarks.benchmark import Row, _row, _Worker, installed, table
-from convlstm.benchmarks.contestants import CONTESTANTS, PLAIN, SIZES, Size
+from convlstm.benchmarks.benchmark import Row, _row, _Worker, benchmark, installed, table
+from convlstm.benchmarks.contestants import CONTESTANTS, PLAIN
+from convlstm.benchmarks.modules import SIZES, Size
 from convlstm.commands.main import main
+from tests.training.test_captured import Refuses
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -40,20 +44,44 @@ def test_a_contestant_trains_and_predicts(name):
     contestant.train()
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_every_contestant_of_a_gpu_is_a_row_without_an_error():
+    rows = benchmark("tiny", device="cuda", repeats=1)
+    assert {row.name: row.error for row in rows} == dict.fromkeys(installed("cuda"), "")
+
+
 def test_all_torch_contestants_learn_one_function():
     """With one set of weights they predict the same: what is timed is the same work."""
     plain = CONTESTANTS[PLAIN](SIZES["tiny"], CPU)
-    ours = CONTESTANTS["this project, float32"](SIZES["tiny"], CPU)
-    reference = CONTESTANTS["this project's reference, float32"](SIZES["tiny"], CPU)
+    others = [
+        CONTESTANTS[name](SIZES["tiny"], CPU)
+        for name in EAGER
+        if name.startswith("this project") and name.endswith("float32")
+    ]
+    assert len(others) > 6
     with torch.no_grad():
-        for other in (ours, reference):
+        for other in others:
             for theirs, mine in zip(
                 plain.model.parameters(), other.model.parameters(), strict=True
             ):
                 mine.copy_(theirs)
         expected = plain.model(plain.x)
-    for other in (ours, reference):
+    for other in others:
         torch.testing.assert_close(other.model(other.x), expected)
+        other.train()
+    for one, two in itertools.pairwise(others):  # and learn the same
+        for mine, theirs in zip(one.model.parameters(), two.model.parameters(), strict=True):
+            torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("name", [name for name in EAGER if "captured" in name])
+def test_what_is_captured_asks_the_device_for_nothing(name):
+    contestant = CONTESTANTS[name](SIZES["tiny"], CPU)
+    contestant.train()  # the first time, what stays is made
+    with Refuses():
+        contestant.train()
+        contestant.forward()
 
 
 def test_the_arithmetic_is_what_torch_counts():
@@ -91,6 +119,35 @@ def test_only_what_is_installed_takes_part(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert not [name for name in installed() if "Keras" in name]
     assert PLAIN in installed()
+
+
+def test_what_only_a_gpu_can_do_takes_no_part_elsewhere(monkeypatch):
+    cuda = torch.device("cuda")
+    there = {name for name, entry in CONTESTANTS.items() if entry.is_able(cuda)}
+    assert not [name for name in installed(CPU) if "captured" in name or "GPU" in name]
+    assert not [name for name in there if "Keras" in name or "memory kept" in name]
+    assert {"plain loop, captured, float32", "whole training, captured, bfloat16"} < there
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name != "triton")
+    without = {name for name, entry in CONTESTANTS.items() if entry.is_able(cuda)}
+    assert "this project, GPU scan, eager gates, bfloat16" in without
+    assert "this project, GPU scan, bfloat16" not in without
+
+
+def test_a_gpu_s_steps_are_timed_in_a_row_and_captured_before(monkeypatch):
+    monkeypatch.setattr(its_module, "pick_device", torch.device)
+    worker, asked = _Worker(PLAIN, "tiny", "cuda:1"), []
+
+    def ask(what: str, times: int = 1) -> float:
+        asked.append((what, times))
+        return 0.002
+
+    monkeypatch.setattr(worker, "ask", ask)
+    worker.warm_up()
+    worker.time("train")
+    assert asked == [("train", 4), ("forward", 4), ("train", 1), ("train", 25)]
+    assert worker.warm_up_seconds == 0.008
+    assert worker.seconds["train"] == [0.002]
+    assert [worker._burst(seconds) for seconds in (1e-5, 0.03, 1)] == [100, 2, 1]
 
 
 @pytest.mark.parametrize("repeats", ["0", "1001", "many"])

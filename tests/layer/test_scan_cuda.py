@@ -1,0 +1,310 @@
+"""The scan for a GPU, on a CPU: by eager kernels here, and by Triton's in Triton's interpreter."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from convlstm.layer import kernels_eager, scan_cuda, shared_cuda
+from convlstm.layer.recurrence import Geometry, Weights, in_one_type, reference_scan
+from convlstm.layer.scan_cuda import CudaScanner, has_triton, kernels_for
+from tests.devices import DEVICES
+from tests.layer import interpreted
+from tests.layer.test_recurrence import CASES, NAMES, distance, draw, read, results_and_gradients
+
+ROOT = Path(__file__).parents[2]
+
+
+def scan(x, state, weights):
+    return CudaScanner(weights)(x, state)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_it_gives_the_reference_s_numbers_and_gradients(case):
+    expected = results_and_gradients(reference_scan, case, torch.float32)
+    found = results_and_gradients(scan, case, torch.float32)
+    for name, ours, theirs in zip(NAMES, found, expected, strict=True):
+        assert (ours is None) == (theirs is None), name
+        if ours is not None:
+            assert ours.shape == theirs.shape, name
+            assert distance(ours, theirs) < 1e-5, name
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_in_float64_too_to_the_last_digits(case):
+    found = []
+    for function in (reference_scan, scan):
+        tensors = tuple(t if t is None else t.double().requires_grad_() for t in draw(case))
+        results = read(function, tensors)
+        generator = torch.Generator().manual_seed(1)
+        factors = [torch.rand(r.shape, generator=generator) for r in results]
+        sum((r * factor).sum() for r, factor in zip(results, factors, strict=True)).backward()
+        found.append([*results, *(None if t is None else t.grad for t in tensors)])
+    for name, theirs, ours in zip(NAMES, *found, strict=True):
+        if ours is not None:
+            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12, msg=name)
+
+
+def on_device(function, case: tuple, device: str, dtype: torch.dtype) -> list:
+    """What a scan finds on a device: by autocast, unless in float64."""
+    exact = torch.promote_types(dtype, torch.float32)
+    tensors = tuple(None if t is None else t.to(device, exact).requires_grad_() for t in draw(case))
+    x, h, c, *weights = tensors
+    is_cast = dtype.itemsize == 2
+    with torch.autocast(device, dtype if is_cast else torch.bfloat16, enabled=is_cast):
+        outputs, (_, last) = function(x, None if h is None else (h, c), Weights(*weights))
+    generator = torch.Generator().manual_seed(1)
+    factors = [torch.rand(r.shape, generator=generator).to(device) for r in (outputs, last)]
+    ((outputs.to(exact) * factors[0]).sum() + (last.to(exact) * factors[1]).sum()).backward()
+    found = [outputs.detach(), last.detach(), *(t.grad for t in tensors if t is not None)]
+    return [t.cpu().double() for t in found]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_on_a_device_it_is_as_near_the_truth_as_the_reference(case, device, dtype):
+    truth = on_device(reference_scan, case, "cpu", torch.float64)
+    sums = {torch.float32: 2e-5, torch.bfloat16: 5e-3, torch.float16: 1e-3}[dtype]
+    for exact, theirs, ours in zip(
+        truth,
+        on_device(lambda x, *rest: reference_scan(*in_one_type(x, *rest)), case, device, dtype),
+        on_device(scan, case, device, dtype),
+        strict=True,
+    ):
+        size = exact.norm().clamp(min=1e-12)
+        assert (ours - exact).norm() / size <= 2 * (theirs - exact).norm() / size + sums
+
+
+@pytest.mark.parametrize("case", [CASES[0], CASES[1], CASES[8]], ids=str)
+def test_in_bfloat16_it_is_as_near_as_that_type_is(case):
+    expected = results_and_gradients(reference_scan, case, torch.float32)
+    found = results_and_gradients(scan, case, torch.bfloat16)
+    for name, ours, theirs in zip(NAMES, found, expected, strict=True):
+        if ours is not None:
+            assert distance(ours, theirs) < 0.03, name
+    assert found[0].dtype == torch.bfloat16
+    assert all(gradient.dtype == torch.float32 for gradient in found[3:] if gradient is not None)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_without_gradients_the_numbers_are_the_same(case):
+    tensors = draw(case)
+    with_gradients = read(scan, tuple(t if t is None else t.requires_grad_() for t in tensors))
+    with torch.no_grad():
+        without = read(scan, tensors)
+    for one, two in zip(with_gradients, without, strict=True):
+        assert torch.equal(one, two)
+        assert not two.requires_grad
+
+
+@pytest.mark.parametrize("of", ["outputs", "c"])
+def test_one_result_alone_can_be_differentiated(of):
+    case, index = CASES[0], {"outputs": 0, "c": 2}[of]
+    gradients = []
+    for function in (reference_scan, scan):
+        tensors = tuple(t.requires_grad_() for t in draw(case))
+        gradients.append(torch.autograd.grad(read(function, tensors)[index].sum(), tensors))
+    for ours, theirs in zip(gradients[1], gradients[0], strict=True):
+        assert distance(ours, theirs) < 1e-5
+
+
+@pytest.mark.parametrize("wanted", range(6))
+def test_only_the_gradients_that_are_wanted_are_made(wanted):
+    tensors = draw(CASES[0])
+    expected = results_and_gradients(reference_scan, CASES[0], torch.float32)[3 + wanted]
+    tensors[wanted].requires_grad_()
+    results = read(scan, tensors)
+    generator = torch.Generator().manual_seed(1)
+    sum((r * torch.rand(r.shape, generator=generator)).sum() for r in results).backward()
+    assert distance(tensors[wanted].grad, expected) < 1e-5
+    assert all(t.grad is None for n, t in enumerate(tensors) if n != wanted)
+
+
+def test_a_graph_that_is_kept_gives_the_same_gradients_twice():
+    tensors = tuple(t.requires_grad_() for t in draw(CASES[0]))
+    loss = read(scan, tensors)[0].square().sum()
+    first = torch.autograd.grad(loss, tensors, retain_graph=True)
+    for one, two in zip(first, torch.autograd.grad(loss, tensors), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_frame_by_frame_is_the_whole_sequence():
+    x, h, c, *weights = draw(CASES[0])
+    whole, last = scan(x, (h, c), Weights(*weights))
+    read, state, outputs = CudaScanner(Weights(*weights)), (h, c), []
+    for frame in x:
+        output, state = read(frame[None], state)
+        outputs.append(output)
+    torch.testing.assert_close(torch.cat(outputs), whole)
+    for one, two in zip(state, last, strict=True):
+        torch.testing.assert_close(one, two)
+
+
+def rolled_out(make, case: tuple, dtype: torch.dtype = torch.float32) -> tuple:
+    """The losses and gradients of a context, and of frames made of what was read before."""
+    tensors = tuple(None if t is None else t.requires_grad_() for t in draw(case))
+    x, h, c, *weights = tensors
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        scan = make(Weights(*weights))
+        outputs, state = scan(x, None if h is None else (h, c))
+        total, losses = 0, []
+        for frame in range(5):
+            total = total + (outputs.float() * (frame + 1)).square().sum()
+            outputs, state = scan(outputs[-1:, :, : x.shape[2]].float() * 0.5 + x[:1], state)
+            losses.append(outputs.float().square().mean())
+    (total + state[1].float().sum()).backward()
+    return [torch.stack(losses), *(t.grad for t in tensors if t is not None)]
+
+
+def reference(weights: Weights):
+    return lambda x, state: reference_scan(*in_one_type(x, state, weights))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("case", [CASES[0], CASES[3], CASES[6]], ids=str)
+def test_a_rollout_has_the_reference_s_gradients(case, dtype):
+    found = rolled_out(CudaScanner, case, dtype)
+    for ours, theirs in zip(found, rolled_out(reference, case), strict=True):
+        assert distance(ours, theirs) < (1e-5 if dtype == torch.float32 else 0.05)
+
+
+def test_a_rollout_finds_the_weights_gradients_together(monkeypatch):
+    asked = []
+    find = shared_cuda.gradients
+    monkeypatch.setattr(
+        shared_cuda,
+        "gradients",
+        lambda d, *others, **options: asked.append(len(d)) or find(d, *others, **options),
+    )
+    T, B = 9, 8
+    rolled_out(CudaScanner, CASES[3])
+    # Of x and of h: the five frames that are fed, and the context, whose first has no h before it.
+    assert sorted(asked) == sorted([5 * B, 5 * B, T * B, (T - 1) * B])
+
+
+def test_frames_of_two_sizes_share_a_scanner():
+    found = []
+    for make in (CudaScanner, reference):
+        _, _, _, *weights = (None if t is None else t.requires_grad_() for t in draw(CASES[0]))
+        scan, total = make(Weights(*weights)), 0
+        for side in (4, 4, 7):
+            x, state = torch.full((2, 1, 2, side, side), 0.3), torch.full((1, 5, side, side), 0.2)
+            total = total + scan(x, (state, state))[0].square().sum()
+        total.backward()
+        found.append([weight.grad for weight in weights])
+    for ours, theirs in zip(*found, strict=True):
+        assert distance(ours, theirs) < 1e-5
+
+
+def test_a_scanner_may_first_read_without_gradients():
+    x, h, c, *weights = draw(CASES[0])
+    weights = [weight.requires_grad_() for weight in weights]
+    scan = CudaScanner(Weights(*weights))
+    with torch.no_grad():
+        scan(x, (h, c))
+    scan(x, (h, c))[0].sum().backward()
+    assert all(weight.grad is not None for weight in weights)
+
+
+def test_gradients_of_gradients_are_refused():
+    tensors = tuple(t.requires_grad_() for t in draw(CASES[0]))
+    loss = read(scan, tensors)[0].square().sum()
+    (found,) = torch.autograd.grad(loss, tensors[0], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        found.sum().backward()
+
+
+def test_given_tensors_are_left_as_they_were():
+    tensors = tuple(t.requires_grad_() for t in draw(CASES[0]))
+    before = [t.detach().clone() for t in tensors]
+    read(scan, tensors)[2].sum().backward()
+    for now, then in zip(tensors, before, strict=True):
+        assert torch.equal(now, then)
+
+
+@pytest.mark.parametrize(
+    ("options", "running"),
+    [
+        ({"geometry": Geometry((1, 1), (1, 1), "circular")}, None),
+        ({"recompute": True}, None),
+        ({}, torch.tensor([[True] * 3, [True] * 3, [True, False, True], [True, False, False]])),
+    ],
+    ids=["geometry", "recompute", "lengths"],
+)
+def test_what_it_has_no_way_for_the_reference_reads(options, running):
+    x, h, c, *weights = draw(CASES[0])
+    expected, (_, last) = reference_scan(
+        x, (h, c), Weights(*weights), options.get("geometry", Geometry()), running
+    )
+    outputs, (_, found) = CudaScanner(Weights(*weights), **options)(x, (h, c), running)
+    assert torch.equal(outputs, expected)
+    assert torch.equal(found, last)
+
+
+def test_frames_too_large_to_count_in_32_bits_take_the_reference(monkeypatch):
+    monkeypatch.setattr(scan_cuda, "_MOST_ELEMENTS", 4 * 5 * 3 * 9 * 10)
+    monkeypatch.setattr(scan_cuda._Scan, "apply", lambda *_: pytest.fail("took the fast way"))
+    read(scan, draw(CASES[0]))
+
+
+def test_without_triton_or_a_gpu_kernels_are_eager(monkeypatch):
+    assert kernels_for("cpu") is kernels_eager
+    monkeypatch.setattr(scan_cuda, "has_triton", lambda: False)
+    assert kernels_for.__wrapped__("cuda") is kernels_eager
+
+
+needs_triton = pytest.mark.skipif(not has_triton(), reason="needs Triton, though no GPU")
+
+
+@needs_triton
+def test_triton_s_kernels_give_the_eager_ones_numbers():
+    """In a process of its own: the interpreter is chosen as Triton is imported."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.layer.interpreted"],
+        cwd=ROOT,
+        env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found) == len(interpreted.KERNEL_CASES) + len(interpreted.SCAN_CASES)
+    assert not {case: distances for case, distances in found.items() if not distances["is_near"]}
+
+
+@needs_triton
+@pytest.mark.parametrize("pointers", ["*fp32", "*bf16"])
+@pytest.mark.parametrize("channels", [16, 24])
+def test_triton_s_kernels_compile_to_wide_loads_and_stores(
+    pointers, channels, tmp_path, monkeypatch
+):
+    """Sixteen bytes at once: one by one, a kernel takes several times as long."""
+    import triton
+    import triton.language as tl
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from convlstm.layer import kernels_triton
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    sizes = {"KEEPS": True, "SUMS": tl.float32, "C": channels, "BLOCK": kernels_triton._BLOCK}
+    for kernel in (kernels_triton._advance, kernels_triton._go_back):
+        signature = dict.fromkeys(kernel.arg_names, pointers)
+        signature |= {"size": "i32", **dict.fromkeys(sizes.keys() & signature.keys(), "constexpr")}
+        places = {name: (place,) for place, name in enumerate(signature)}
+        fixed = {places[name]: value for name, value in sizes.items() if name in signature}
+        aligned = {
+            place: [["tt.divisibility", 16]] for place in places.values() if place not in fixed
+        }
+        source = ASTSource(kernel, signature, fixed, aligned)
+        compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32))
+        lines = compiled.asm["ptx"].splitlines()
+        moved = [line.split()[1] for line in lines if ".global.b" in line or ".global.v" in line]
+        assert set(moved) == {"ld.global.v4.b32", "st.global.v4.b32"}
