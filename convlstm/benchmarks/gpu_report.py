@@ -1,0 +1,161 @@
+"""What a device can do, in one report that nobody need attend to.
+
+Its parts come one after the other, each with its share of the minutes. Whatever happens to one, the
+others go on, and the report is written after each.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from convlstm.benchmarks.apart import one_line
+from convlstm.benchmarks.gpu_digits import NETWORK_NAME, RUN_NAME, run_moving_mnist
+from convlstm.benchmarks.gpu_found import PartReport, Report
+from convlstm.benchmarks.gpu_goals import goals_of
+from convlstm.benchmarks.gpu_markdown import markdown
+from convlstm.benchmarks.gpu_parts import (
+    Order,
+    Part,
+    Place,
+    Progress,
+    machine,
+    run_checks,
+    run_forecasts,
+    run_quick_start,
+    run_speed,
+)
+from convlstm.files.safe_files import CheckpointError, strict_json, write_atomically
+
+JSON_NAME, MARKDOWN_NAME = "gpu-report.json", "gpu-report.md"
+
+# What each part may take of the minutes; what one leaves over falls to the last.
+PARTS: dict[str, tuple[float, Callable[[Place, Order, float], Part]]] = {
+    "checks": (0.15, run_checks),
+    "speed": (0.30, run_speed),
+    "frames per second": (0.04, run_forecasts),
+    "Quick start": (0.06, run_quick_start),
+    "Moving MNIST": (1.00, run_moving_mnist),
+}
+# A part's name; how far it is, or how it went at its end, or None where nothing is new.
+Told = tuple[str, Progress | PartReport | None]
+
+_MACHINE_SECONDS = 120.0  # for a process to begin, and to say what the machine is
+_VERSION = 1  # of the report's layout
+
+
+def make_report(
+    order: Order,
+    minutes: float,
+    place: Place,
+    parts: dict[str, tuple[float, Callable[[Place, Order, float], Part]]] | None = None,
+) -> Generator[Told, None, Report]:
+    """Do every part, and write the report after each; also where this is closed early.
+
+    Args:
+        order: what is asked for; its folder is there.
+        minutes: for all parts together.
+        place: where they are done.
+        parts: what they are, by name, each with its share; None for `PARTS`.
+
+    Yields:
+        The part under way and how far it is, also None; at its end how it went.
+
+    Returns:
+        The report.
+
+    Raises:
+        CheckpointError: the report could not be written at its end.
+    """
+    parts = PARTS if parts is None else parts
+    begun_at = time.monotonic()
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    report = Report(_VERSION, order.size.name, minutes, order.device, now)
+    report = replace(report, parts={name: PartReport() for name in parts})
+    facts = _Part("the machine", _MACHINE_SECONDS, place)
+    try:
+        yield from facts.follow(lambda: place.pieces(machine, order.device, seconds=facts.share))
+    finally:
+        report = replace(report, machine=facts.report.found or {"device": order.device})
+        report = _written(report, order.folder, begun_at)
+    for name, (share, run) in parts.items():
+        left = begun_at + 60 * minutes - time.monotonic()
+        part = _Part(name, min(left, 60 * minutes * share), place)
+        try:
+            yield from part.follow(lambda run=run, part=part: run(place, order, part.share))
+        finally:
+            report = replace(report, parts={**report.parts, name: part.report})
+            report = _written(report, order.folder, begun_at)
+        yield name, part.report
+    return _written(report, order.folder, begun_at, at_last=True)
+
+
+class _Part:
+    """A part under way.
+
+    Args:
+        name: its own.
+        share: that it may take, s.
+        place: where it is done, with nothing left there afterwards.
+
+    Attributes:
+        share: likewise.
+        report: how it went, or goes.
+    """
+
+    def __init__(self, name: str, share: float, place: Place) -> None:
+        self.share, self._name, self._place = max(0.0, share), name, place
+        self.report = PartReport(share_seconds=self.share)
+
+    def follow(self, begin: Callable[[], Part]) -> Generator[Told, None, None]:
+        """Do it; closed early, it ends after the piece under way."""
+        if not self.share:
+            self.report = replace(self.report, reason="no time was left")
+            return
+        started, pieces = time.monotonic(), begin()
+        self.report = replace(self.report, state="interrupted")
+        try:
+            yield from self._pulled(pieces)
+        except GeneratorExit:
+            self._place.close_work()
+            with contextlib.suppress(Exception):  # it was left before it could fail
+                for _ in self._pulled(pieces):
+                    pass
+            self.report = replace(self.report, state="interrupted")
+            raise
+        except Exception as error:
+            self.report = replace(self.report, state="failed", reason=one_line(error))
+        finally:
+            self.report = replace(self.report, seconds=time.monotonic() - started)
+            self._place.end()
+
+    def _pulled(self, pieces: Part) -> Generator[Told, None, None]:
+        """Yield its pieces, and keep what they find."""
+        while True:
+            try:
+                piece = next(pieces)
+            except StopIteration as end:
+                self.report = replace(self.report, state="passed" if end.value else "cut short")
+                return
+            if piece is not None and piece.found is not None:
+                self.report = replace(self.report, found=piece.found)
+            yield self._name, piece
+
+
+def _written(report: Report, folder: Path, begun_at: float, *, at_last: bool = False) -> Report:
+    """Judge a report by what it has found, and write it; return it so."""
+    kept = tuple(name for name in (RUN_NAME, NETWORK_NAME) if (folder / name).exists())
+    report = replace(
+        report, seconds=time.monotonic() - begun_at, goals=goals_of(report), files=kept
+    )
+    files = {
+        JSON_NAME: strict_json(report.data(), indent=1),
+        MARKDOWN_NAME: markdown(report),
+    }
+    # On the way a disk may be full that is not so at the end.
+    with contextlib.nullcontext() if at_last else contextlib.suppress(CheckpointError):
+        for name, text in files.items():
+            write_atomically(folder / name, text.encode())
+    return report
