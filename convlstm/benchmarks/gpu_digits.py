@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
+from convlstm.benchmarks.apart import WorkFailed
 from convlstm.benchmarks.gpu_found import DigitsRun
-from convlstm.benchmarks.gpu_parts import Order, Part, Place, Progress, ReportSize
+from convlstm.benchmarks.gpu_parts import Order, Part, Place, Progress, ReportSize, followed
 from convlstm.files.checkpoint import load_checkpoint, save_checkpoint, save_network
 from convlstm.files.safe_files import CheckpointError
 from convlstm.pieces import mapped
@@ -25,6 +26,7 @@ from convlstm.training.trainer import Trainer
 RUN_NAME, NETWORK_NAME = "moving-mnist-run.safetensors", "moving-mnist.safetensors"
 
 _SCORING_SHARE = 0.3  # of the time that scoring may take at most
+_LEAST_RESERVE = 0.7  # of that, for which a training is left early
 _MARGIN = 1.15  # by which steps must fit before their number, and not the time, decides
 _LEAST_MINUTES = 0.01
 _EVALUATIONS = 15  # on the validation set, in a whole training
@@ -36,7 +38,10 @@ _PROBED_STEPS = 12
 def run_moving_mnist(place: Place, order: Order, seconds: float) -> Part:
     """Train at OpenSTL's size for as long as there is time, then score it."""
     work = moving_mnist, order.device, order.size, order.folder, seconds
-    return (yield from place.pieces(*work, seconds=seconds))
+    is_whole, found = yield from followed(place.pieces(*work, seconds=seconds))
+    if found and found.ended == "diverged":
+        raise WorkFailed("The training diverged.")
+    return is_whole and found.ended is not None
 
 
 def moving_mnist(device: str, size: ReportSize, folder: Path, seconds: float) -> Iterator[Progress]:
@@ -55,6 +60,8 @@ def moving_mnist(device: str, size: ReportSize, folder: Path, seconds: float) ->
         for state in states:
             found, text = state, f"training, {state.steps} steps, {state.flop:.1e} FLOP"
             yield Progress((1 - _SCORING_SHARE) * state.progress, text, found)
+            if time.monotonic() > ends_at - _LEAST_RESERVE * reserve:  # it was slower than thought
+                break
     left = 0.9 * (ends_at - time.monotonic())
     count = min(size.sequences, max(size.first_sequences, int(left / sequence_seconds)))
     scores = yield from mapped(
@@ -80,6 +87,7 @@ def _train(trainer: Trainer, found: DigitsRun, folder: Path) -> Iterator[DigitsR
     try:
         for record in trainer.pieces():
             if record is None:
+                yield found
                 continue
             flop += _step_flop(config, record.horizon)
             validation = record.evaluation and _summed(record.evaluation.model, config)

@@ -25,7 +25,7 @@ def markdown(report: Report) -> str:
     blocks += ["## Goals of a GPU", _table(("goal", "wanted", "found", "verdict"), rows)]
     blocks += ["## Parts", _parts(report)]
     for name, part in report.parts.items():
-        if part.found:
+        if part.found and name in _SECTIONS:
             blocks += [f"## {name[0].upper()}{name[1:]}", *_SECTIONS[name](part.found)]
     if report.files:
         blocks.append("Kept beside this file: " + ", ".join(f"`{each}`" for each in report.files))

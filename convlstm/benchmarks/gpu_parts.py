@@ -148,7 +148,7 @@ class Order:
 Part = Generator[Progress | None, None, bool]  # returns whether it was done whole
 
 
-def _followed(
+def followed(
     pieces: Generator[Progress | None, None, bool],
 ) -> Generator[Progress | None, None, tuple[bool, object]]:
     """Yield what a work yields; return whether it was done whole, and what it found last."""
@@ -207,7 +207,7 @@ def run_checks(place: Place, order: Order, seconds: float) -> Part:
         yield Progress(number / len(CHECKS), name, results)
         left = min(ends_at - started, seconds / _CHECKS_AT_LEAST)  # one that hangs takes not all
         work = check, name, order.device, order.size.name
-        pieces = _followed(place.pieces(*work, seconds=left))
+        pieces = followed(place.pieces(*work, seconds=left))
         try:
             _, said = yield from mapped(lambda piece: None, pieces)
         except WorkFailed as error:
@@ -235,7 +235,7 @@ def check(name: str, device: str, size: Size) -> Iterator[Progress]:
 def run_speed(place: Place, order: Order, seconds: float) -> Part:
     """Time the contestants of the benchmark; those that take long to begin come last."""
     pieces = place.pieces(speed, order.device, order.size, seconds=seconds)
-    is_whole, tables = yield from _followed(pieces)
+    is_whole, tables = yield from followed(pieces)
     failed = [
         f"{row.name}: {row.error}"
         for table in tables or ()
@@ -263,7 +263,7 @@ def speed(device: str, size: ReportSize) -> Iterator[Progress]:
         for rows in measure(each, names=contestants, device=device, repeats=size.repeats):
             new = [row for row in rows if row.name not in known and _says_something(row)]
             tables[each] = (*before, *new)
-            found = tuple(SpeedTable(*table) for table in tables.items())
+            found = tuple(SpeedTable(*table) for table in tables.items() if table[1])
             yield Progress(done, f"{each}, {len(new)} of {len(contestants)} contestants", found)
 
 
@@ -314,7 +314,7 @@ def forecasts(device: str, size: ReportSize) -> Iterator[Progress]:
 def run_quick_start(place: Place, order: Order, seconds: float) -> Part:
     """Train Quick start to its goal, from several seeds."""
     pieces = place.pieces(quick_start, order.device, order.size, seconds=seconds)
-    is_whole, found = yield from _followed(pieces)
+    is_whole, found = yield from followed(pieces)
     if found and (missed := [str(run.seed) for run in found.runs if run.ended != "goal"]):
         raise WorkFailed(f"The goal was not reached from seed {', '.join(missed)}.")
     return is_whole

@@ -150,12 +150,9 @@ def _written(report: Report, folder: Path, begun_at: float, *, at_last: bool = F
     report = replace(
         report, seconds=time.monotonic() - begun_at, goals=goals_of(report), files=kept
     )
-    files = {
-        JSON_NAME: strict_json(report.data(), indent=1),
-        MARKDOWN_NAME: markdown(report),
-    }
     # On the way a disk may be full that is not so at the end.
     with contextlib.nullcontext() if at_last else contextlib.suppress(CheckpointError):
-        for name, text in files.items():
-            write_atomically(folder / name, text.encode())
+        data = strict_json(report.data(), indent=1)
+        write_atomically(folder / JSON_NAME, data.encode())
+        write_atomically(folder / MARKDOWN_NAME, markdown(report).encode())
     return report

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, get_args
 
+import torch
+
 from convlstm.benchmarks.contestants import CONTESTANTS, SIZES
 from convlstm.benchmarks.gpu_parts import SIZES as REPORT_SIZES
 from convlstm.benchmarks.study import STUDIES, Scale
@@ -52,6 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
         return flags.command(flags)
     except (UsageError, SettingError, CheckpointError, ExportError, TestSetError) as error:
         message = str(error)
+    except torch.OutOfMemoryError as error:
+        message = f"The device has too little memory for this: {error}"
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -294,7 +298,8 @@ def _gpu_report(add: Callable[..., _Parser]) -> None:
     )
     parser.set_defaults(command=report_gpu)
     parser.number("--minutes", f"for all of it, 1 to {MAX_MINUTES} [%(default)s]", default=30)
-    parser.path("--out", "DIR", "write the report and the trained network there", required=True)
+    parser.path("--out", "DIR", "write the report and the trained network there [%(default)s]")
+    parser.set_defaults(out=Path("gpu-report"))
     text = "of all that is computed: full, or tiny, to see that everything works [%(default)s]"
     parser.add_argument("--size", choices=REPORT_SIZES, default="full", help=text)
     parser.device()
