@@ -57,7 +57,7 @@ class QuickRun:
 class QuickStart:
     """Quick start to its goal."""
 
-    first: QuickRun | None  # of a process in which nothing has been computed yet
+    first: QuickRun  # of a process in which nothing has been computed yet
     runs: tuple[QuickRun, ...]  # after it, from every seed
 
 

@@ -96,7 +96,7 @@ def _quick(quick: QuickStart) -> list[str]:
         seconds = f"{run.seconds:.2f}", f"{run.computing_seconds:.2f}"
         return (label, *seconds, str(run.steps), f"{run.mse:.6f}", run.ended)
 
-    rows = [row(f"{quick.first.seed}, in a new process", quick.first)] if quick.first else []
+    rows = [row(f"{quick.first.seed}, in a new process", quick.first)]
     rows += [row(str(run.seed), run) for run in quick.runs]
     return [_table(("seed", "s", "s of computing", "steps", "validation MSE", "ended"), rows)]
 

@@ -322,7 +322,7 @@ def run_quick_start(place: Place, order: Order, seconds: float) -> Part:
 
 def quick_start(device: str, size: ReportSize) -> Iterator[Progress]:
     """Train from the first seed, and then from all of them."""
-    found = QuickStart(None, ())
+    found: QuickStart | None = None
     for number, seed in enumerate((size.seeds[0], *size.seeds)):
         done, started = number / (1 + len(size.seeds)), time.perf_counter()
         changes = {**size.quick, "seed": seed, "stop_below": size.quick_goal}
@@ -332,5 +332,5 @@ def quick_start(device: str, size: ReportSize) -> Iterator[Progress]:
         seconds, last = time.perf_counter() - started, trainer.last
         evaluation = last.evaluation or trainer.evaluate()  # a diverged one went back
         run = QuickRun(seed, seconds, last.seconds, last.step, evaluation.model.mse, trainer.ended)
-        found = QuickStart(found.first or run, (*found.runs, run) if number else ())
+        found = QuickStart(found.first, (*found.runs, run)) if found else QuickStart(run, ())
     yield Progress(1.0, f"seed {seed}", found)

@@ -6,9 +6,10 @@ others go on, and the report is written after each.
 
 import contextlib
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 from convlstm.benchmarks.apart import one_line
@@ -43,6 +44,7 @@ PARTS: dict[str, tuple[float, Callable[[Place, Order, float], Part]]] = {
 Told = tuple[str, Progress | PartReport | None]
 
 _MACHINE_SECONDS = 120.0  # for a process to begin, and to say what the machine is
+_WRITE_SECONDS = 60.0  # between two reports while a part is under way, should all be killed
 _VERSION = 1  # of the report's layout
 
 
@@ -74,29 +76,40 @@ def make_report(
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     report = Report(_VERSION, order.size.name, minutes, order.device, now)
     report = replace(report, parts={name: PartReport() for name in parts})
-    facts = _Part("the machine", _MACHINE_SECONDS, place)
+
+    def written(*, at_last: bool = False, **changes: object) -> Report:
+        changed = replace(report, **changes)
+        return _written(changed, order.folder, time.monotonic() - begun_at, at_last=at_last)
+
+    facts = _Part(_MACHINE_SECONDS, place)
+    pieces = facts.follow(partial(place.pieces, machine, order.device, seconds=facts.share))
     try:
-        yield from facts.follow(lambda: place.pieces(machine, order.device, seconds=facts.share))
+        with contextlib.closing(pieces):
+            for piece in pieces:
+                yield "the machine", piece
     finally:
-        report = replace(report, machine=facts.report.found or {"device": order.device})
-        report = _written(report, order.folder, begun_at)
+        report = written(machine=facts.report.found or {"device": order.device})
     for name, (share, run) in parts.items():
         left = begun_at + 60 * minutes - time.monotonic()
-        part = _Part(name, min(left, 60 * minutes * share), place)
+        part = _Part(min(left, 60 * minutes * share), place)
+        told, written_at = part.follow(partial(run, place, order, part.share)), time.monotonic()
         try:
-            yield from part.follow(lambda run=run, part=part: run(place, order, part.share))
+            with contextlib.closing(told):
+                for piece in told:
+                    yield name, piece
+                    if time.monotonic() - written_at > _WRITE_SECONDS:
+                        report = written(parts={**report.parts, name: part.report})
+                        written_at = time.monotonic()
         finally:
-            report = replace(report, parts={**report.parts, name: part.report})
-            report = _written(report, order.folder, begun_at)
+            report = written(parts={**report.parts, name: part.report})
         yield name, part.report
-    return _written(report, order.folder, begun_at, at_last=True)
+    return written(at_last=True)
 
 
 class _Part:
     """A part under way.
 
     Args:
-        name: its own.
         share: that it may take, s.
         place: where it is done, with nothing left there afterwards.
 
@@ -105,11 +118,11 @@ class _Part:
         report: how it went, or goes.
     """
 
-    def __init__(self, name: str, share: float, place: Place) -> None:
-        self.share, self._name, self._place = max(0.0, share), name, place
+    def __init__(self, share: float, place: Place) -> None:
+        self.share, self._place = max(0.0, share), place
         self.report = PartReport(share_seconds=self.share)
 
-    def follow(self, begin: Callable[[], Part]) -> Generator[Told, None, None]:
+    def follow(self, begin: Callable[[], Part]) -> Iterator[Progress | None]:
         """Do it; closed early, it ends after the piece under way."""
         if not self.share:
             self.report = replace(self.report, reason="no time was left")
@@ -131,7 +144,7 @@ class _Part:
             self.report = replace(self.report, seconds=time.monotonic() - started)
             self._place.end()
 
-    def _pulled(self, pieces: Part) -> Generator[Told, None, None]:
+    def _pulled(self, pieces: Part) -> Iterator[Progress | None]:
         """Yield its pieces, and keep what they find."""
         while True:
             try:
@@ -141,15 +154,13 @@ class _Part:
                 return
             if piece is not None and piece.found is not None:
                 self.report = replace(self.report, found=piece.found)
-            yield self._name, piece
+            yield piece
 
 
-def _written(report: Report, folder: Path, begun_at: float, *, at_last: bool = False) -> Report:
+def _written(report: Report, folder: Path, seconds: float, *, at_last: bool) -> Report:
     """Judge a report by what it has found, and write it; return it so."""
     kept = tuple(name for name in (RUN_NAME, NETWORK_NAME) if (folder / name).exists())
-    report = replace(
-        report, seconds=time.monotonic() - begun_at, goals=goals_of(report), files=kept
-    )
+    report = replace(report, seconds=seconds, goals=goals_of(report), files=kept)
     # On the way a disk may be full that is not so at the end.
     with contextlib.nullcontext() if at_last else contextlib.suppress(CheckpointError):
         data = strict_json(report.data(), indent=1)

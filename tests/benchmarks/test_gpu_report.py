@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from convlstm.benchmarks import gpu_digits
+from convlstm.benchmarks import gpu_report as reports
 from convlstm.benchmarks.apart import WorkFailed, one_line
 from convlstm.benchmarks.benchmark import Row
 from convlstm.benchmarks.contestants import PLAIN
@@ -339,6 +340,21 @@ def test_an_interrupted_report_says_how_far_it_is_and_keeps_the_training(tmp_pat
     tables((tmp_path / MARKDOWN_NAME).read_text("utf-8"))
 
 
+def test_a_part_under_way_is_written_now_and_then_should_all_be_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(reports, "_WRITE_SECONDS", 0.0)
+    seen = []
+
+    def look(place, order, seconds):
+        for number in range(3):
+            yield Progress(0.5, "working", number)
+            seen.append(read(order.folder)["parts"]["first"])
+        return True
+
+    report_of(tmp_path, {"first": (1.0, look)})
+    assert [part["found"] for part in seen] == [0, 1, 2]
+    assert {part["state"] for part in seen} == {"interrupted"}
+
+
 def test_a_second_interruption_writes_what_is_known(tmp_path):
     parts = {"first": (0.1, done), "second": (1.0, failing(KeyboardInterrupt()))}
     with pytest.raises(KeyboardInterrupt):
@@ -413,7 +429,7 @@ def speeds(ratio: float, size: str) -> SpeedTable:
 
 def quick(seconds: float, ended: str = "goal") -> QuickStart:
     runs = [QuickRun(seed, seconds, seconds, 60, 0.0009, ended) for seed in range(5)]
-    return QuickStart(None, tuple(runs))
+    return QuickStart(runs[0], tuple(runs))
 
 
 def digits(ssim=0.93, mse=29.0, flop=1e17, scored=10_000) -> DigitsRun:
@@ -435,7 +451,7 @@ GOALS = [
     ({"Quick start": quick(0.9)}, 2, "met"),
     ({"Quick start": quick(1.1)}, 2, "not met"),
     ({"Quick start": quick(0.9, "finished")}, 2, "not met"),
-    ({"Quick start": QuickStart(None, ())}, 2, "not measured"),
+    ({"Quick start": QuickStart(quick(0.9).first, ())}, 2, "not measured"),
     ({"Moving MNIST": digits()}, 3, "met"),
     ({"Moving MNIST": digits(ssim=0.92)}, 3, "not met"),
     ({"Moving MNIST": digits(mse=30.0)}, 3, "not met"),
