@@ -174,8 +174,8 @@ def stop(device: torch.device, size: Size) -> str:
                 count += 1
                 if changed := _changed(before, _state(trainer)):
                     raise CheckFailed(f"{name}: closed in mid-step, {changed} changed.")
-                _losses(trainer, 1)
-        found = [record.loss for record in trainer.records]
+                _losses(trainer, trainer.step + 1)
+        found = _losses(trainer, _STEPS[size])
         _compare(f"{name}: stopped in every step", found, whole, _nearly(device))
     return f"closed in mid-step {count} times, and went on as if nothing had been"
 
@@ -328,9 +328,13 @@ def _trainings(size: Size) -> dict[str, TrainConfig]:
 
 
 def _losses(trainer: Trainer, count: int) -> list[float]:
-    """Train for so many steps; return their losses."""
-    records = (record for record in trainer.pieces() if record is not None)
-    return [record.loss for record in itertools.islice(records, count)]
+    """Train for so many steps, or a few more; return their losses."""
+    with contextlib.closing(trainer.pieces()) as pieces:
+        while trainer.step < count and not trainer.ended:
+            next(pieces)
+    if trainer.step < count:
+        raise CheckFailed(f"A training ended at step {trainer.step}: {trainer.ended}.")
+    return [record.loss for record in trainer.records[:count]]
 
 
 def _nearly(device: torch.device) -> float:

@@ -32,7 +32,8 @@ _LEAST_MINUTES = 0.01
 _EVALUATIONS = 15  # on the validation set, in a whole training
 _SAVE_SECONDS = 120.0  # between two files of a training under way
 _PROBED_SECONDS = 5.0  # of steps that are timed before a training is planned
-_PROBED_STEPS = 12
+_PROBED_STEPS = 30
+_COLD_STEPS = 2  # that meet libraries which are not yet at work
 
 
 def run_moving_mnist(place: Place, order: Order, seconds: float) -> Part:
@@ -83,20 +84,20 @@ def moving_mnist(device: str, size: ReportSize, folder: Path, seconds: float) ->
 
 def _train(trainer: Trainer, found: DigitsRun, folder: Path) -> Iterator[DigitsRun]:
     """Train to the end, and keep it, also where it is left early; say how far it is."""
-    config, saved_at, flop = trainer.config, time.monotonic(), 0.0
+    config, saved_at, counted = trainer.config, time.monotonic(), 0
     try:
         for record in trainer.pieces():
             if record is None:
                 yield found
                 continue
-            flop += _step_flop(config, record.horizon)
+            new, counted = trainer.records[counted:], trainer.step
             validation = record.evaluation and _summed(record.evaluation.model, config)
             found = replace(
                 found,
-                steps=record.step,
-                sequences=record.step * config.batch_size,
+                steps=trainer.step,
+                sequences=trainer.step * config.batch_size,
                 seconds=record.seconds,
-                flop=flop,
+                flop=found.flop + sum(_step_flop(config, each.horizon) for each in new),
                 progress=min(1.0, trainer.progress),
                 ended=record.ended,
                 validation=validation or found.validation,
@@ -114,17 +115,18 @@ def _train(trainer: Trainer, found: DigitsRun, folder: Path) -> Iterator[DigitsR
 def _time_steps(config: TrainConfig, device: str) -> Generator[Progress, None, float]:
     """Return the seconds of a training step at the full horizon."""
     endless = replace(config, curriculum=0.0, evaluate_every=MAX_STEPS)
-    trainer, times = Trainer(endless, device), []
+    trainer, first = Trainer(endless, device), None
     for record in trainer.pieces():
         yield Progress(0.0, "timing a training step")
-        if record is None:
+        if record is None or record.step < _COLD_STEPS:
             continue
-        times.append(record.seconds)
-        if len(times) > 2 and times[-1] - times[1] > _PROBED_SECONDS:
-            break
-        if len(times) > _PROBED_STEPS:
-            break
-    return (times[-1] - times[1]) / (len(times) - 2)  # the first two meet cold libraries
+        if first is None:
+            first = record
+            continue
+        seconds, steps = record.seconds - first.seconds, record.step - first.step
+        if seconds > _PROBED_SECONDS or steps >= _PROBED_STEPS:
+            return seconds / steps
+    raise WorkFailed(f"A training ended in its first steps: {trainer.ended}.")
 
 
 def _time_scoring(config: TrainConfig, device: str, count: int) -> Generator[Progress, None, float]:

@@ -19,7 +19,7 @@ import torch
 
 from convlstm.benchmarks.apart import Work, WorkFailed
 from convlstm.benchmarks.benchmark import Row, installed, measure
-from convlstm.benchmarks.contestants import PLAIN
+from convlstm.benchmarks.contestants import CEILING, PLAIN
 from convlstm.benchmarks.gpu_checks import CHECKS, Size
 from convlstm.benchmarks.gpu_found import (
     CheckResult,
@@ -35,6 +35,7 @@ from convlstm.training.presets import preset
 from convlstm.training.trainer import Trainer
 
 _CHECKS_AT_LEAST = 3  # that there is time for
+_TOGETHER = 8  # contestants that are timed in turns with each other, and with the plain loop
 _FORECASTS = 10  # that are timed
 
 
@@ -78,7 +79,7 @@ SIZES = {
         "full",
         speeds=("article", "moving-mnist", "wide"),
         rows=None,
-        repeats=20,
+        repeats=10,
         forecast={},
         forecast_batch=64,
         quick={},
@@ -233,7 +234,7 @@ def check(name: str, device: str, size: Size) -> Iterator[Progress]:
 
 
 def run_speed(place: Place, order: Order, seconds: float) -> Part:
-    """Time the contestants of the benchmark; those that take long to begin come last."""
+    """Time the contestants of the benchmark."""
     pieces = place.pieces(speed, order.device, order.size, seconds=seconds)
     is_whole, tables = yield from followed(pieces)
     failed = [
@@ -248,23 +249,33 @@ def run_speed(place: Place, order: Order, seconds: float) -> Part:
 
 
 def speed(device: str, size: ReportSize) -> Iterator[Progress]:
-    """Time the contestants at each size."""
-    names = list(size.rows or installed())
-    if torch.device(device).type != "cpu":  # whose memory is what is kept
-        names = [name for name in names if "memory kept" not in name]
-    slow = [name for name in names if _begins_slowly(name)]
-    fast = [name for name in names if name not in slow]
-    jobs = [(each, fast) for each in size.speeds]
-    jobs += [(each, [PLAIN, *slow]) for each in size.speeds if slow]
+    """Time the contestants, a few at a time, each few at every size before the next."""
+    groups = _groups(list(size.rows or installed()))
+    jobs = [(each, names) for names in groups for each in size.speeds]
     tables: dict[str, tuple[Row, ...]] = {}
-    for number, (each, contestants) in enumerate(jobs):
+    for number, (each, names) in enumerate(jobs):
         before, done = tables.get(each, ()), number / len(jobs)
         known = {row.name for row in before}
-        for rows in measure(each, names=contestants, device=device, repeats=size.repeats):
+        for rows in measure(each, names=names, device=device, repeats=size.repeats):
             new = [row for row in rows if row.name not in known and _says_something(row)]
             tables[each] = (*before, *new)
             found = tuple(SpeedTable(*table) for table in tables.items() if table[1])
-            yield Progress(done, f"{each}, {len(new)} of {len(contestants)} contestants", found)
+            yield Progress(done, f"{each}, {len(new)} of {len(names)} contestants", found)
+
+
+def _groups(names: list[str]) -> list[list[str]]:
+    """Put contestants together, this program's first and those that begin slowly last.
+
+    In each group are those that the others are compared with.
+    """
+    compared = [name for name in names if name == PLAIN or name.startswith(CEILING)]
+    others = [name for name in names if name not in compared]
+    others.sort(key=lambda name: (not name.startswith("this project"), "captured" not in name))
+    groups = []
+    for slow in (False, True):
+        some = [name for name in others if _begins_slowly(name) == slow]
+        groups += [some[start : start + _TOGETHER] for start in range(0, len(some), _TOGETHER)]
+    return [[*compared, *group] for group in groups or [[]]]
 
 
 def _begins_slowly(name: str) -> bool:

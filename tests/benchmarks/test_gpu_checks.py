@@ -59,6 +59,31 @@ def test_a_reference_that_is_off_is_seen(monkeypatch):
         gpu_checks.scan(CPU, "tiny", "bfloat16")
 
 
+class Bursting(Trainer):
+    """Yields only some of its records, as a training that a GPU repeats by itself."""
+
+    def pieces(self):
+        for record in super().pieces():
+            if record is not None and (record.step % 3 == 0 or record.ended):
+                yield record
+
+
+@pytest.mark.parametrize("name", ["determinism", "Stop", "two runs in company"])
+def test_it_holds_of_a_training_that_takes_several_steps_at_once(monkeypatch, name):
+    monkeypatch.setattr(gpu_checks, "Trainer", Bursting)
+    assert CHECKS[name](CPU, "tiny")
+
+
+def test_a_training_that_diverges_is_seen(monkeypatch):
+    class Lost(Trainer):
+        def _update(self, loss, rate):
+            return False
+
+    monkeypatch.setattr(gpu_checks, "Trainer", Lost)
+    with pytest.raises(CheckFailed, match="A training ended at step 1: diverged"):
+        gpu_checks.determinism(CPU, "tiny")
+
+
 def test_trainings_that_differ_are_seen(monkeypatch):
     numbers = itertools.count()
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from convlstm.benchmarks import gpu_digits
+from convlstm.benchmarks import gpu_digits, gpu_parts
 from convlstm.benchmarks import gpu_report as reports
 from convlstm.benchmarks.apart import WorkFailed, one_line
 from convlstm.benchmarks.benchmark import Row
@@ -47,6 +47,8 @@ from convlstm.pieces import finish
 from convlstm.settings import configure
 from convlstm.training.metrics import METRICS, Scores
 from convlstm.training.presets import preset
+from convlstm.training.trainer import Trainer
+from tests.benchmarks.test_gpu_checks import Bursting
 
 TINY = replace(SIZES["tiny"], rows=(PLAIN,))  # a process for each contestant takes seconds
 LONG = 100.0  # minutes
@@ -237,10 +239,8 @@ def test_a_part_that_breaks_is_a_line_and_the_others_go_on(tmp_path, error, reas
 
 
 def test_a_check_that_fails_is_named_and_the_others_are_done(tmp_path, monkeypatch):
-    from convlstm.benchmarks import gpu_parts
-
     def fails(device, size):
-        raise gpu_parts.WorkFailed("it does not hold")
+        raise WorkFailed("it does not hold")
 
     monkeypatch.setattr(
         gpu_parts, "CHECKS", {"one": lambda *_: "seen", "two": fails, "three": lambda *_: "seen"}
@@ -277,6 +277,22 @@ def test_a_contestant_that_fails_fails_its_part_and_the_table_stands(tmp_path):
     assert part.state == "failed"
     assert part.reason == "this project, float32: CUDA error: an illegal address"
     assert "an illegal address" in (tmp_path / MARKDOWN_NAME).read_text("utf-8")
+
+
+def test_contestants_are_timed_in_groups_each_with_what_it_is_compared_with():
+    names = [f"loop {number}, float32" for number in range(9)]
+    names += ["plain loop, compiled, float32", PLAIN, "convolutions alone, float32"]
+    names += ["this project, float32", "this project, captured, bfloat16"]
+    groups = gpu_parts._groups(names)
+    compared = [PLAIN, "convolutions alone, float32"]
+    assert all(group[:2] == compared for group in groups)
+    first, *_, last = groups
+    assert first[2:4] == ["this project, captured, bfloat16", "this project, float32"]
+    assert last[2:] == ["plain loop, compiled, float32"]
+    others = [name for group in groups for name in group[2:]]
+    assert sorted(others + compared) == sorted(names)
+    assert max(map(len, groups)) == 2 + gpu_parts._TOGETHER
+    assert gpu_parts._groups([PLAIN]) == [[PLAIN]]
 
 
 def test_a_goal_that_is_not_reached_from_every_seed_fails_quick_start(tmp_path):
@@ -361,6 +377,34 @@ def test_a_second_interruption_writes_what_is_known(tmp_path):
         report_of(tmp_path, parts)
     states = [part["state"] for part in read(tmp_path)["parts"].values()]
     assert states == ["passed", "interrupted"]
+
+
+def test_steps_of_which_nobody_was_told_one_by_one_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu_digits, "Trainer", Bursting)
+    size = replace(TINY, digits={**TINY.digits, "curriculum": 1.0})
+    part = report_of(tmp_path, {"Moving MNIST": (1.0, run_moving_mnist)}, size=size).parts[
+        "Moving MNIST"
+    ]
+    records = read_checkpoint(tmp_path / RUN_NAME).records
+    assert part.found.steps == len(records)
+    config = configure(size.digits, preset("moving-mnist-openstl"))
+    flop = sum(gpu_digits._step_flop(config, record.horizon) for record in records)
+    assert len({record.horizon for record in records}) > 1
+    assert part.found.flop == pytest.approx(flop)
+
+
+def test_a_training_that_diverges_fails_its_part_with_its_last_good_weights(tmp_path, monkeypatch):
+    class Lost(Trainer):
+        def _update(self, loss, rate):
+            return (
+                self.step < 2 if self.config.evaluate_every < 1000 else super()._update(loss, rate)
+            )
+
+    monkeypatch.setattr(gpu_digits, "Trainer", Lost)
+    report = report_of(tmp_path, {"Moving MNIST": (1.0, run_moving_mnist)})
+    part = report.parts["Moving MNIST"]
+    assert (part.state, part.reason) == ("failed", "The training diverged.")
+    assert (part.found.ended, part.found.scored) == ("diverged", TINY.sequences)
 
 
 def test_a_training_slower_than_thought_is_scored_as_it_is(tmp_path, monkeypatch):
