@@ -148,7 +148,7 @@ def _how_it_went(code: int) -> str:
 
 def main() -> None:
     """Do what the process asks that has started this one, until it is gone."""
-    from convlstm.devices import keep_freed_memory
+    from convlstm.devices import Threads, keep_freed_memory
 
     line = PipeLine(sys.stdin.buffer, os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)  # whatever else prints
@@ -171,12 +171,20 @@ def main() -> None:
             works.put(None)
 
     threading.Thread(target=listen, daemon=True).start()
+    threads = Threads()
     with contextlib.suppress(OSError):  # the other end is gone
         while (asked := works.get()) is not None:
-            _do(line, closed, *asked)
+            threads.adapt()
+            _do(line, closed, threads.adapt, *asked)
 
 
-def _do(line: Line, closed: threading.Event, work: Work, arguments: tuple) -> None:
+def _do(
+    line: Line,
+    closed: threading.Event,
+    between: Callable[[], object],
+    work: Work,
+    arguments: tuple,
+) -> None:
     """Do a work; tell its pieces, the last of them always, and how it ended."""
     told_at, untold = 0.0, None
     answer: tuple[str, object] = "ended", True
@@ -187,6 +195,7 @@ def _do(line: Line, closed: threading.Event, work: Work, arguments: tuple) -> No
             if time.monotonic() - told_at >= _TELL_SECONDS:
                 line.send("piece", piece)
                 told_at, untold = time.monotonic(), None
+            between()
             if closed.is_set():
                 pieces.close()
                 answer = "ended", False
