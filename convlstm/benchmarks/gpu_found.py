@@ -89,7 +89,8 @@ class PartReport:
 
     Attributes:
         state: "passed" when it was done whole and found what it should; "failed" when something
-            broke, or does not hold; "cut short" when its time was up, "interrupted" by a person.
+            broke, or does not hold; "cut short" when its time was up; "interrupted" while it is
+            under way, and so for ever where somebody ends the report.
         reason: of a failure, one line; else empty.
         seconds: that it took.
         share_seconds: that it might take.

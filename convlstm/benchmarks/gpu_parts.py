@@ -119,7 +119,7 @@ class Progress(NamedTuple):
 
     done: float  # share of it, in [0, 1]
     doing: str
-    found: object = None  # so far: of the part's own kind, below
+    found: object = None  # so far: of the part's own kind, in `gpu_found`
 
 
 class Place(Protocol):
