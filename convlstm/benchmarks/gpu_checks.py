@@ -256,28 +256,35 @@ def company(device: torch.device, size: Size) -> str:
     """Two runs that share the device have the losses that each has alone."""
     configs = _trainings(size)
     turns: list[str] = []
+
+    def changes() -> int:
+        return sum(bool(one and two) and one != two for one, two in itertools.pairwise(turns))
+
     with _served(device, turns.append) as scheduler:
-        together = _in_company(scheduler, list(configs.values()), device, size)
-    changes = sum(bool(one and two) and one != two for one, two in itertools.pairwise(turns))
-    if changes < 2:
-        raise CheckFailed("The two runs took no turns.")
+        together = _in_company(
+            scheduler, list(configs.values()), device, size, lambda: changes() > 2
+        )
     for (name, config), found in zip(configs.items(), together, strict=True):
         alone = _losses(Trainer(config, device), len(found))
         _compare(f"{name}, in company", found, alone, _nearly(device))
-    return f"{' and '.join(configs)} took {changes} turns; their losses are those they have alone"
+    return f"{' and '.join(configs)} took {changes()} turns; their losses are those they have alone"
 
 
 def _in_company(
-    scheduler: Scheduler, configs: list[TrainConfig], device: torch.device, size: Size
+    scheduler: Scheduler,
+    configs: list[TrainConfig],
+    device: torch.device,
+    size: Size,
+    have_turned: Callable[[], bool] = lambda: True,
 ) -> list[list[float]]:
-    """Train runs side by side; return the losses of each, as many as are compared."""
+    """Train runs side by side until they have turned; return the losses that are compared."""
     runs = [_begun(scheduler, partial(Trainer, config, device)) for config in configs]
 
     def is_enough() -> bool:
         for run in runs:
             if run.state not in ACTIVE:
                 raise CheckFailed(f"A run ended as {_said(run)}.")
-        return all(run.steps_done >= _STEPS[size] for run in runs)
+        return have_turned() and all(run.steps_done >= _STEPS[size] for run in runs)
 
     _wait(scheduler, is_enough)
     for run in runs:
