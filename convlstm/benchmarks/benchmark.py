@@ -10,7 +10,8 @@ import signal
 import statistics
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Generator
+from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import torch
 from convlstm.benchmarks.contestants import CEILING, CONTESTANTS, PLAIN, Contestant
 from convlstm.benchmarks.modules import SIZES, Size
 from convlstm.devices import pick_device, wait_for
+from convlstm.pieces import finish
 from convlstm.training.captured import WARM_UPS
 
 _SETTLED_SECONDS = 1.0  # a step that takes longer is not repeated to warm the caches
@@ -56,6 +58,17 @@ def benchmark(
     device: str = "auto",
     repeats: int | None = None,
 ) -> list[Row]:
+    """Time the contestants in turns, as `measure` does; return a row for each."""
+    return finish(measure(size_name, names=names, device=device, repeats=repeats))
+
+
+def measure(
+    size_name: str,
+    *,
+    names: list[str] | None = None,
+    device: str = "auto",
+    repeats: int | None = None,
+) -> Generator[list[Row], None, list[Row]]:
     """Time the contestants in turns.
 
     Args:
@@ -64,24 +77,33 @@ def benchmark(
         device: where to compute.
         repeats: timed steps of each; None means the size's own number.
 
+    Yields:
+        The rows as they are, after each contestant's first steps and after each turn.
+
     Returns:
         A row for each.
     """
     size = SIZES[size_name]
+    workers = [_Worker(name, size_name, device) for name in names or installed(device)]
+    by_name = {worker.name: worker for worker in workers}
+
+    def rows() -> list[Row]:
+        return [_row(worker, by_name, size) for worker in workers]
+
     with ExitStack() as stack:
-        workers = [_Worker(name, size_name, device) for name in names or installed(device)]
-        for worker in workers:
-            stack.enter_context(worker.pool)
+        begun = [stack.enter_context(worker.pool).submit(_begin, device) for worker in workers]
+        wait(begun)
         for worker in workers:  # one after the other: compiling takes both cores
             worker.warm_up()
+            yield rows()
         for _ in range(repeats or size.repeats):
             for worker in workers:
                 worker.time("train")
                 worker.time("forward")
+            yield rows()
         for worker in workers:
             worker.peak_mib = worker.ask("memory")
-    by_name = {worker.name: worker for worker in workers}
-    return [_row(worker, by_name, size) for worker in workers]
+    return rows()
 
 
 class _Worker:
@@ -133,6 +155,11 @@ class _Worker:
             self.pool.shutdown()
             return None
         return answer
+
+
+def _begin(device_name: str) -> None:
+    """Import what a contestant needs, and wake its device: all of them do so at once."""
+    torch.empty(1, device=pick_device(device_name))
 
 
 def _answer(what: str, times: int, *contestant: str) -> float | str:

@@ -10,12 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, get_args
 
+import torch
+
 from convlstm.benchmarks.contestants import CONTESTANTS
+from convlstm.benchmarks.gpu_parts import SIZES as REPORT_SIZES
 from convlstm.benchmarks.modules import SIZES
 from convlstm.benchmarks.study import STUDIES, Scale
 from convlstm.checks import SettingError
 from convlstm.commands.evaluate import MAX_SEQUENCES, evaluate, predict
 from convlstm.commands.export import BOTH, export_network
+from convlstm.commands.gpu_report import MAX_MINUTES, report_gpu
 from convlstm.commands.settings import settings_table
 from convlstm.commands.shared import INTERRUPTED, UsageError, default_text, flag_of
 from convlstm.commands.speed import MAX_REPEATS, compare_speed, study
@@ -42,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: the flags; None means those of this process.
 
     Returns:
-        The exit code: 0, 2 for an error (one line on stderr), or 130 after Ctrl-C.
+        The exit code: 0, 1 where a report says that something failed, 2 for an error (one line on
+        stderr), or 130 after Ctrl-C.
     """
     try:
         flags = _parser().parse_args(arguments)
@@ -50,6 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         return flags.command(flags)
     except (UsageError, SettingError, CheckpointError, ExportError, TestSetError) as error:
         message = str(error)
+    except torch.OutOfMemoryError as error:
+        message = f"The device has too little memory for this: {error}"
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -99,7 +106,7 @@ def _parser() -> _Parser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add = functools.partial(commands.add_parser, allow_abbrev=False)
     every = _train, _evaluate, _speed_test, _predict, _export, _settings, _benchmark, _study
-    for command in every:
+    for command in (*every, _gpu_report):
         command(add)
     return parser
 
@@ -278,6 +285,26 @@ def _study(add: Callable[..., _Parser]) -> None:
     text = "of networks and trainings: small for a CPU, full (the tutorial's) for a GPU [small]"
     parser.add_argument("--scale", choices=get_args(Scale), default="small", help=text)
     parser.device()
+
+
+def _gpu_report(add: Callable[..., _Parser]) -> None:
+    parser = add(
+        "gpu-report",
+        help="check a GPU, time it and train on it, and write what was found",
+        description="Check that a device computes what it should, time training steps and "
+        "forecasts, train Quick start to its goal and a Moving MNIST network for the minutes that "
+        "are left, and write what was found as JSON and as Markdown after each part. It needs "
+        "nobody: a part that fails is a line of the report. The exit code is 0 where every part "
+        "passed, and 1 where one did not.",
+    )
+    parser.set_defaults(command=report_gpu)
+    parser.number("--minutes", f"for all of it, 1 to {MAX_MINUTES} [%(default)s]", default=30)
+    parser.path("--out", "DIR", "write the report and the trained network there [%(default)s]")
+    parser.set_defaults(out=Path("gpu-report"))
+    text = "of all that is computed: full, or tiny, to see that everything works [%(default)s]"
+    parser.add_argument("--size", choices=REPORT_SIZES, default="full", help=text)
+    parser.device()
+    parser.json("", "lines and goals")
 
 
 def _number_or_text(text: str) -> int | float | str:

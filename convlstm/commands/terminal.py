@@ -1,6 +1,5 @@
 """What the command line prints: JSON lines, tables and a progress bar."""
 
-import json
 import math
 import shutil
 import sys
@@ -8,6 +7,7 @@ import time
 from dataclasses import asdict
 
 from convlstm.files.pictures import label_of, unit_of
+from convlstm.files.safe_files import strict_json
 from convlstm.scenes.scene import Measure
 from convlstm.training.metrics import Scores, UnseenScores, skill
 from convlstm.training.records import StepRecord
@@ -38,8 +38,7 @@ def scores_data(model: Scores, baselines: dict[str, Scores]) -> dict[str, object
 
 def print_json(data: dict[str, object]) -> None:
     """Print one line of strict JSON: NaN and infinity become null."""
-    strict = json.loads(json.dumps(data), parse_constant=lambda name: None)
-    print(json.dumps(strict), flush=True)
+    print(strict_json(data), flush=True)
 
 
 def black_warning(brightest: float) -> str:

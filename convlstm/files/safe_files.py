@@ -136,6 +136,12 @@ def parse_json(text: object) -> dict:
     return value
 
 
+def strict_json(data: object, indent: int | None = None) -> str:
+    """Write strict JSON: NaN and infinity become null."""
+    strict = json.loads(json.dumps(data), parse_constant=lambda name: None)
+    return json.dumps(strict, indent=indent)
+
+
 def _unique(pairs: list[tuple[str, object]]) -> dict:
     if len(dict(pairs)) != len(pairs):
         raise ValueError("duplicate keys")

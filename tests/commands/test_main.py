@@ -89,6 +89,22 @@ ERRORS = [
     (["study", "losses"], "the following arguments are required: --out"),
     (["study", "speed", "--out", FOLDER], "invalid choice: 'speed'"),
     (["benchmark", "--scaling", f"{FILE}/x"], f"--scaling {FILE} cannot be written to: File exi"),
+    (["gpu-report", "--out", FOLDER, "--minutes", "0"], "minutes is 0: must be a number from 1 to"),
+    (
+        ["gpu-report", "--out", FOLDER, "--minutes", "1441"],
+        "minutes is 1441: must be a number from",
+    ),
+    (
+        ["gpu-report", "--out", FOLDER, "--minutes", "nan"],
+        "minutes is nan: must be a number from 1",
+    ),
+    (["gpu-report", "--out", FOLDER, "--minutes", "x"], "minutes is 'x': must be a number from 1"),
+    (["gpu-report", "--out", FOLDER, "--size", "large"], "invalid choice: 'large'"),
+    (
+        ["gpu-report", "--out", FOLDER, "--device", "cuda"],
+        "device is 'cuda': this machine has none",
+    ),
+    (["gpu-report", "--out", FILE], f"--out {FILE} cannot be written to: File exists."),
 ]
 
 
@@ -166,6 +182,19 @@ def test_pictures_that_nothing_can_draw_are_refused_before_the_work(
         'pip install "convlstm-playground[playground]".\n'
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_device_without_the_memory_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def needs_too_much(path: Path) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has 0")
+
+    monkeypatch.setattr("convlstm.commands.evaluate.read_checkpoint", needs_too_much)
+    assert main(["evaluate", "some.file", "--device", "cpu"]) == 2
+    said = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 0"
+    expected = f"convlstm: The device has too little memory for this: {said}\n"
+    assert capsys.readouterr() == ("", expected)
 
 
 def test_the_command_line_needs_nothing_that_draws() -> None:

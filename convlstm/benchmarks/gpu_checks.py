@@ -1,0 +1,378 @@
+"""What must hold on a device before a speed there means anything; each check is a function.
+
+A check returns a line that says what it saw, or raises `CheckFailed`. The same functions are tests,
+on the CPU always and on a GPU where there is one. Axes: T time (frames), B batch, C channels, H
+height (px), W width (px).
+"""
+
+import contextlib
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from convlstm.layer.convlstm import ConvLSTM
+from convlstm.layer.recurrence import State, in_one_type, reference_scan
+from convlstm.server.limits import Limits
+from convlstm.server.run import ACTIVE, Run
+from convlstm.server.scheduler import Scheduler
+from convlstm.settings import configure, settings_of
+from convlstm.training.config import TrainConfig
+from convlstm.training.presets import preset
+from convlstm.training.records import StepRecord
+from convlstm.training.trainer import Trainer
+
+Size = Literal["tiny", "full"]
+
+_STEPS = {"tiny": 4, "full": 12}  # of each training that is compared with another
+_ENDLESS = 1_000_000  # epochs, or steps to an evaluation, that no check comes to
+# How far the losses of two equal trainings may lie apart, of themselves: other sequences or other
+# weights change them by more. Kernels of a GPU may add up in any order.
+_NEARLY = {"cpu": 0.0}
+_NEARLY_ON_GPU = 0.01
+_LEFT_BYTES = 2**30  # of a GPU, for the small run that follows the large one
+
+_TINY_SQUARES = {"canvas": 16, "square_size": 4, "hidden_channels": 2, "batch_size": 2}
+_TINY_DIGITS = {"canvas": 32, "hidden_channels": 2, "num_layers": 2, "batch_size": 1}
+_FEW_DIGITS = {"batch_size": 4}
+
+
+class CheckFailed(AssertionError):  # noqa: N818
+    """Something does not hold; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A layer and what it reads."""
+
+    frames: tuple[int, int, int, int, int]  # B, T, C, H, W
+    hidden_channels: int
+    kernel_size: int
+    options: dict[str, object] = field(default_factory=dict)
+
+
+_ODD = _Case((3, 4, 5, 7, 13), 6, 3, {"peephole": True})
+_CASES: dict[Size, dict[str, _Case]] = {
+    "tiny": {
+        "odd sides": _ODD,
+        "recomputed": _Case((2, 3, 1, 8, 8), 4, 3, {"recompute": True, "bias": False}),
+    },
+    "full": {
+        "squares": _Case((8, 9, 1, 64, 64), 16, 3),
+        "Moving MNIST": _Case((4, 6, 16, 16, 16), 128, 5),
+        "odd sides": _ODD,
+        "recomputed": _Case((2, 5, 16, 16, 16), 64, 5, {"recompute": True, "bias": False}),
+        "one frame": _Case((2, 1, 16, 16, 16), 32, 3),
+    },
+}
+# How far the readable reference itself may lie from the truth, as a share of its norm; and how much
+# farther the layer's own way may: twice that, and what another order of the sums makes.
+_MOST_OF_REFERENCE = {"float32": 5e-3, "bfloat16": 0.1, "float16": 0.02}  # TF32 is float32 there
+_TIMES = 2.0
+_OF_SUMS = {"float32": 2e-5, "bfloat16": 4e-3, "float16": 5e-4}
+
+
+def scan(device: torch.device, size: Size, dtype: str) -> str:
+    """The layer lies no farther from the truth than its readable reference, forward and back."""
+    said = []
+    for name, case in _CASES[size].items():
+        truth = _read(case, torch.device("cpu"), torch.float64, _reference)
+        reference = _read(case, device, getattr(torch, dtype), _reference)
+        layer = _read(case, device, getattr(torch, dtype), _layer)
+        worst = (0.0, "", 0.0)
+        for part, exact in truth.items():
+            theirs, ours = (_distance(each[part], exact) for each in (reference, layer))
+            if not theirs <= _MOST_OF_REFERENCE[dtype]:
+                raise CheckFailed(f"{name}, {part}: the reference is off by {theirs:.1e}.")
+            if not ours <= _TIMES * theirs + _OF_SUMS[dtype]:
+                raise CheckFailed(
+                    f"{name}, {part}: the layer is off by {ours:.1e}, its reference {theirs:.1e}."
+                )
+            worst = max(worst, (ours, part, theirs))
+        said.append("{3} {0:.1e} ({1}; the reference {2:.1e})".format(*worst, name))
+    return "farthest from float64: " + ", ".join(said)
+
+
+def _read(
+    case: _Case,
+    device: torch.device,
+    dtype: torch.dtype,
+    read: Callable[[ConvLSTM, Tensor, State], tuple[Tensor, State]],
+) -> dict[str, Tensor]:
+    """Read a case's frames as training does, under autocast; return results and gradients."""
+    drawn = torch.Generator().manual_seed(0)
+    B, _, C, H, W = case.frames
+    layer = ConvLSTM(C, case.hidden_channels, case.kernel_size, **case.options)
+    layer.reset_parameters(drawn)
+    is_exact, state = dtype == torch.float64, (B, case.hidden_channels, H, W)
+
+    def tensor(*shape: int) -> Tensor:
+        values = torch.rand(shape, generator=drawn) - 0.5
+        return values.to(device, torch.float64 if is_exact else torch.float32)
+
+    inputs = [tensor(*case.frames), tensor(*state), tensor(*state)]
+    weights = [tensor(*case.frames[:2], *state[1:]), tensor(*state), tensor(*state)]
+    layer = layer.to(device, torch.float64 if is_exact else torch.float32)
+    for each in inputs:
+        each.requires_grad_()
+    is_cast = dtype in (torch.bfloat16, torch.float16)
+    with torch.autocast(device.type, dtype if is_cast else torch.bfloat16, enabled=is_cast):
+        outputs, (h, c) = read(layer, inputs[0], (inputs[1], inputs[2]))
+    results = {"outputs": outputs, "h": h, "c": c}
+    total = sum(
+        (each.to(weight.dtype) * weight).sum()
+        for each, weight in zip(results.values(), weights, strict=True)
+    )
+    total.backward()
+    gradients = dict(zip(("x", "h before", "c before"), inputs, strict=True))
+    gradients |= dict(layer.named_parameters())
+    return {name: each.detach() for name, each in results.items()} | {
+        f"the gradient of {name}": each.grad for name, each in gradients.items()
+    }
+
+
+def _layer(layer: ConvLSTM, x: Tensor, state: State) -> tuple[Tensor, State]:
+    outputs, states = layer(x, [state])
+    return outputs, states[0]
+
+
+def _reference(layer: ConvLSTM, x: Tensor, state: State) -> tuple[Tensor, State]:
+    cell = layer.cells[0]
+    outputs, last = reference_scan(*in_one_type(x.transpose(0, 1), state, cell.weights))
+    return outputs.transpose(0, 1), last
+
+
+def _distance(found: Tensor, truth: Tensor) -> float:
+    """Return how far a tensor lies from the truth, as a share of its norm; NaN if it holds one."""
+    return ((found.cpu().double() - truth).norm() / truth.norm().clamp(min=1e-12)).item()
+
+
+def determinism(device: torch.device, size: Size) -> str:
+    """The same settings give the same losses, bit for bit."""
+    for name, config in _trainings(size).items():
+        one, two = (_losses(Trainer(config, device), _STEPS[size]) for _ in range(2))
+        _compare(f"{name}: two equal trainings", one, two, 0.0)
+    return f"{_STEPS[size]} losses each of {' and '.join(_trainings(size))} twice the same"
+
+
+def stop(device: torch.device, size: Size) -> str:
+    """A training that is closed in mid-step is as it was before the step, and goes on."""
+    count = 0
+    for name, config in _trainings(size).items():
+        whole = _losses(Trainer(config, device), _STEPS[size])
+        trainer = Trainer(config, device)
+        while trainer.step < _STEPS[size]:
+            before, pieces = _state(trainer), trainer.pieces()
+            piece = next(pieces)  # of the step that follows
+            pieces.close()
+            if piece is None:
+                count += 1
+                if changed := _changed(before, _state(trainer)):
+                    raise CheckFailed(f"{name}: closed in mid-step, {changed} changed.")
+                _losses(trainer, trainer.step + 1)
+        found = _losses(trainer, _STEPS[size])
+        _compare(f"{name}: stopped in every step", found, whole, _nearly(device))
+    return f"closed in mid-step {count} times, and went on as if nothing had been"
+
+
+def _state(trainer: Trainer) -> dict[str, Tensor]:
+    """Copy whatever a step changes."""
+    gradients = [p.grad for p in trainer.network.parameters() if p.grad is not None]
+    return {
+        **{name: each.clone() for name, each in trainer.network.state_dict().items()},
+        **{name: each.clone() for name, each in trainer.optimizer.state().items()},
+        "the generator": trainer.generator_state.clone(),
+        "the step": torch.tensor(trainer.step),
+        "a gradient": torch.tensor([bool(each.any()) for each in gradients]).any(),
+    }
+
+
+def _changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> str:
+    """Name what differs; empty if nothing does."""
+    odd = before.keys() ^ after.keys()
+    odd |= {name for name in before.keys() & after.keys() if not before[name].equal(after[name])}
+    return ", ".join(sorted(odd)[:3])
+
+
+def out_of_memory(device: torch.device, size: Size, fault: Exception | None = None) -> str:
+    """A run that finds no memory ends with a sentence, and the next one works.
+
+    Args:
+        device: where they compute.
+        size: of the next one.
+        fault: what the large run meets in its first step; None where the device's memory is what
+            it does meet.
+    """
+    large = configure({"batch_size": 64, "epochs": _ENDLESS}, preset("moving-mnist-openstl"))
+    next_one = _trainings(size)["squares"]
+    with _served(device) as scheduler:
+        with _little_memory(device) if fault is None else contextlib.nullcontext():
+            make = (
+                partial(Trainer, large, device)
+                if fault is None
+                else partial(_Faulty, next_one, device, fault)
+            )
+            run = _begun(scheduler, make)
+            _wait(scheduler, lambda: run.state not in ACTIVE)
+            if run.state != "failed" or "OutOfMemoryError" not in run.reason:
+                raise CheckFailed(f"The large run ended as {_said(run)}.")
+            found = _in_company(scheduler, [next_one], device, size)[0]
+    alone = _losses(Trainer(next_one, device), _STEPS[size])
+    _compare("The run after it", found, alone, _nearly(device))
+    return f"the large run ended as {_said(run)}; the next one trained"
+
+
+class _Faulty(Trainer):
+    """A training that meets a fault in its first step."""
+
+    def __init__(self, config: TrainConfig, device: torch.device, fault: Exception) -> None:
+        super().__init__(config, device)
+        self._fault = fault
+
+    def pieces(self) -> Iterator[StepRecord | None]:
+        yield None
+        raise self._fault
+
+
+@contextlib.contextmanager
+def _little_memory(device: torch.device) -> Iterator[None]:
+    """Take a GPU's memory, but for what a small run needs."""
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info(device)
+    block = torch.empty(max(0, free - _LEFT_BYTES), dtype=torch.uint8, device=device)
+    try:
+        yield
+    finally:
+        del block
+        torch.cuda.empty_cache()
+
+
+def company(device: torch.device, size: Size) -> str:
+    """Two runs that share the device have the losses that each has alone."""
+    configs = _trainings(size)
+    turns: list[str] = []
+
+    def changes() -> int:
+        return sum(bool(one and two) and one != two for one, two in itertools.pairwise(turns))
+
+    with _served(device, turns.append) as scheduler:
+        together = _in_company(
+            scheduler, list(configs.values()), device, size, lambda: changes() > 2
+        )
+    for (name, config), found in zip(configs.items(), together, strict=True):
+        alone = _losses(Trainer(config, device), len(found))
+        _compare(f"{name}, in company", found, alone, _nearly(device))
+    return f"{' and '.join(configs)} took {changes()} turns; their losses are those they have alone"
+
+
+def _in_company(
+    scheduler: Scheduler,
+    configs: list[TrainConfig],
+    device: torch.device,
+    size: Size,
+    have_turned: Callable[[], bool] = lambda: True,
+) -> list[list[float]]:
+    """Train runs side by side until they have turned; return the losses that are compared."""
+    runs = [_begun(scheduler, partial(Trainer, config, device)) for config in configs]
+
+    def is_enough() -> bool:
+        for run in runs:
+            if run.state not in ACTIVE:
+                raise CheckFailed(f"A run ended as {_said(run)}.")
+        return have_turned() and all(run.steps_done >= _STEPS[size] for run in runs)
+
+    _wait(scheduler, is_enough)
+    for run in runs:
+        scheduler.stop(run).result()
+    return [[record.loss for record in run.trainer.records[: _STEPS[size]]] for run in runs]
+
+
+def _begun(scheduler: Scheduler, make_trainer: Callable[[], Trainer]) -> Run:
+    run = scheduler.open(make_trainer).result()
+    scheduler.train(run, settings_of(run.config)).result()
+    return run
+
+
+def _said(run: Run) -> str:
+    return f"{run.state}, {run.reason.rstrip('.') or 'without a word'}"
+
+
+def _wait(scheduler: Scheduler, is_there: Callable[[], bool]) -> None:
+    """Wait until something is so, looking between the pieces of what is computed."""
+    while not scheduler.call(is_there).result():
+        pass
+
+
+@contextlib.contextmanager
+def _served(
+    device: torch.device, computes: Callable[[str], None] = lambda run_id: None
+) -> Iterator[Scheduler]:
+    """Have what computes the runs of a server, without its limits."""
+    limits = dict.fromkeys(
+        ("run_seconds", "memory_mib", "kept_memory_mib", "unwatched_seconds", "budget_seconds"),
+        math.inf,
+    )
+    scheduler = Scheduler(device, Limits(**limits), computes=computes)
+    try:
+        yield scheduler
+    finally:
+        scheduler.close()
+
+
+def _trainings(size: Size) -> dict[str, TrainConfig]:
+    """Return a training of squares and one of digits, neither of which ends by itself."""
+    squares, digits = (_TINY_SQUARES, _TINY_DIGITS) if size == "tiny" else ({}, _FEW_DIGITS)
+    endless = {"epochs": _ENDLESS, "evaluate_every": _ENDLESS, "seed": 1}
+    return {
+        "squares": configure({**endless, **squares}, preset("quick")),
+        "digits": configure({**endless, **digits}, preset("moving-mnist-openstl")),
+    }
+
+
+def _losses(trainer: Trainer, count: int) -> list[float]:
+    """Train for so many steps, or a few more; return their losses."""
+    with contextlib.closing(trainer.pieces()) as pieces:
+        while trainer.step < count and not trainer.ended:
+            next(pieces)
+    if trainer.step < count:
+        raise CheckFailed(f"A training ended at step {trainer.step}: {trainer.ended}.")
+    return [record.loss for record in trainer.records[:count]]
+
+
+def _nearly(device: torch.device) -> float:
+    return _NEARLY.get(device.type, _NEARLY_ON_GPU)
+
+
+def _compare(what: str, found: list[float], expected: list[float], most: float) -> None:
+    """Refuse losses that differ by more than a share of themselves."""
+    for step, (one, two) in enumerate(zip(found, expected, strict=True), start=1):
+        if not abs(one - two) <= most * abs(two):
+            raise CheckFailed(f"{what} differ at step {step}: {one:.8g} and {two:.8g}.")
+
+
+def no_memory(device: torch.device) -> Exception | None:
+    """Return what stands in for a lack of memory where the memory is not a GPU's."""
+    if device.type == "cuda":
+        return None
+    return torch.OutOfMemoryError("Tried to allocate more than there is, as a check asked to.")
+
+
+def _without_memory(device: torch.device, size: Size) -> str:
+    return out_of_memory(device, size, no_memory(device))
+
+
+CHECKS: dict[str, Callable[[torch.device, Size], str]] = {
+    **{
+        f"scan against reference, {dtype}": partial(scan, dtype=dtype)
+        for dtype in ("float32", "bfloat16", "float16")
+    },
+    "determinism": determinism,
+    "Stop": stop,
+    "out of memory": _without_memory,
+    "two runs in company": company,
+}
