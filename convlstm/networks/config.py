@@ -111,8 +111,6 @@ class NetworkConfig(Settings):
         for name in ("attention", *(() if is_multiscale else ("residual",))):
             if getattr(self, name) and self.num_layers == 1:
                 raise SettingError(name, getattr(self, name), "needs layers")
-        if self.output == "transport" and self.rollout == "states":
-            raise SettingError("output", "transport", "needs feedback")
 
     @property
     def gives_logits(self) -> bool:

@@ -66,7 +66,7 @@ class MultiScale(Network):
                 B, _, H, W = coarse.shape[1:]
                 nothing = coarse.new_zeros(1, B, self.encoder[-1].in_channels, H, W)
                 coarse, states[-1] = encoders[-1](nothing, states[-1])
-                last = values[-1]
+                last = self._continued(values[-1])
             hidden = coarse
             for scale in reversed(range(len(forecasters))):
                 hidden = _each(self.up[scale], hidden)

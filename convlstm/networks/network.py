@@ -254,6 +254,10 @@ class Network(nn.Module):
             return self._normalised(values.sigmoid())
         return self._normalised(self._denormalised(values).clamp(0, 1))
 
+    def _continued(self, values: Tensor) -> Tensor:
+        """Turn values into the frames that the next ones are made of, where none are read."""
+        return values if self.config.output == "change" else self._as_input(values)
+
     def _normalised(self, frames: Tensor) -> Tensor:
         if self.frames.is_plain:
             return frames

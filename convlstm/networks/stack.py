@@ -69,8 +69,9 @@ class Stack(Network):
     def _on_states_alone(self, read: Callable, x: Tensor, horizon: int) -> Tensor:
         nothing = x.new_zeros(horizon - 1, *x.shape[1:])
         hidden, _ = read(torch.cat([x, nothing]))
-        if self.config.output != "change":
+        if self.config.output in ("sigmoid", "linear"):
             return self._values(hidden, x)
-        values = self._values(hidden, torch.cat([x, nothing]))
-        # Each change is added to the frame predicted before it.
-        return torch.cat([values[: len(x) - 1], values[len(x) - 1 :].cumsum(0)])
+        values = [self._values(hidden[: len(x)], x)]
+        for later in hidden[len(x) :]:  # what changes, or moves, is the frame predicted before
+            values.append(self._values(later[None], self._continued(values[-1][-1:])))
+        return torch.cat(values)

@@ -31,6 +31,7 @@ KINDS = {
     "stack, linear": {**SMALL, "output": "linear"},
     "stack, change": {**SMALL, "output": "change"},
     "stack, transport": {**SMALL, "output": "transport"},
+    "stack, transport, states": {**SMALL, "output": "transport", "rollout": "states"},
     "stack, change, states": {**SMALL, "output": "change", "rollout": "states"},
     "multiscale": MULTI,
     "multiscale, states": {**MULTI, "rollout": "states"},
@@ -39,6 +40,7 @@ KINDS = {
     "multiscale, linear": {**MULTI, "output": "linear"},
     "multiscale, change": {**MULTI, "output": "change"},
     "multiscale, transport": {**MULTI, "output": "transport"},
+    "multiscale, transport, states": {**MULTI, "output": "transport", "rollout": "states"},
     "multiscale, change, states": {**MULTI, "output": "change", "rollout": "states"},
 }
 CHANGES = [kind for kind in KINDS if "change" in kind]

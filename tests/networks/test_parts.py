@@ -16,6 +16,10 @@ NETWORKS: dict[str, tuple[dict[str, object], FrameFormat]] = {
     "layers": ({"num_layers": 2, "residual": True, "patch_size": 2}, FrameFormat()),
     "normalised": ({"output": "change", "recompute": True, "forget_bias": 0.0}, NORMALISED),
     "transport": ({"output": "transport", "patch_size": 2}, NORMALISED),
+    "transport, states": (
+        {"output": "transport", "rollout": "states", "patch_size": 2},
+        NORMALISED,
+    ),
     "states": ({"rollout": "states", "patch_size": 2}, FrameFormat()),
     "states, change": ({"rollout": "states", "output": "change"}, NORMALISED),
     "multiscale": (MULTISCALE, FrameFormat()),

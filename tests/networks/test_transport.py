@@ -5,8 +5,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convlstm.checks import SettingError
-from convlstm.networks.config import NetworkConfig
 from convlstm.networks.transport import FLOWS, REACH, Transport
 
 HIDDEN, SIDE = 3, 16
@@ -118,8 +116,3 @@ def test_a_pixel_that_is_black_for_sure_still_learns():
     loss = F.binary_cross_entropy_with_logits(values, torch.ones_like(values))
     assert loss.isfinite()
     assert torch.autograd.grad(loss, head.paint.bias)[0].isfinite().all()
-
-
-def test_it_needs_frames_to_move():
-    with pytest.raises(SettingError, match=r"output is 'transport': must go with rollout"):
-        NetworkConfig(output="transport", rollout="states")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from convlstm.layer import ConvLSTMCell
 from convlstm.pieces import finish
@@ -39,7 +40,9 @@ def test_each_channel_is_judged_as_if_nothing_ever_came_of_it(scene):
     for each in found.channels:
         kept = {name: value.clone() for name, value in network.state_dict().items()}
         with torch.no_grad():
-            network.head.weight[:, each.channel] = 0
+            for layer in network.head.modules():  # a head may be of several convolutions
+                if isinstance(layer, nn.Conv2d):
+                    layer.weight[:, each.channel] = 0
             cell.gates.weight[:, cell.in_channels + each.channel] = 0
         assert each.mse == pytest.approx(mse(), rel=1e-4)
         network.load_state_dict(kept)

@@ -39,13 +39,20 @@ from convlstm.training.presets import preset
 
 RECORDED = json.loads((Path(__file__).parent / "recorded.json").read_text())
 HERE = (torch.__version__, torch.backends.cpu.get_cpu_capability())
+_OLD = {"output": "sigmoid", "loss": "bce+ssim", "patch_size": 4}
+OLD_DIGITS: dict[str, dict[str, object]] = {
+    "one-digit": _OLD,
+    "two-digits": {**_OLD, "hidden_channels": 64},
+    "states-only": {},
+}
 IS_SAME = (RECORDED["torch"], RECORDED["capability"]) == HERE
 
 
 def losses_of(name: str, steps: int) -> list[float]:
     config = replace(preset(name), precision="float32", evaluate_every=MAX_STEPS)
-    if config.scene.name == "squares":  # which the old program did not have
-        config = configure({"small_frames": 0.0}, config)
+    # What the old program did not have.
+    new = {"small_frames": 0.0} if config.scene.name == "squares" else OLD_DIGITS[name]
+    config = configure(new, config)
     return [record.loss for record in islice(train(config, trainer=Trainer(config)), steps)]
 
 

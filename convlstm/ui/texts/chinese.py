@@ -834,11 +834,11 @@ CHINESE: dict[str, str] = {
     "preset deep": "更深也更慢",
     "sentence deep": "三层加残差连接：最终更清晰，但每一步慢得多。",
     "preset one-digit": "一个数字",
-    "sentence one-digit": "一个反弹的数字。一两分钟内，小网络就能看出它往哪里去，"
-    "但还远远画不清它。",
+    "sentence one-digit": "一个反弹的数字。小网络只需搬动最后一帧，不必重新画它："
+    "一分钟内，接下来的几帧就很清晰，更远的帧随后跟上。",
     "preset two-digits": "两个数字",
-    "sentence two-digits": "Moving MNIST 标准测试的两个数字，互相穿越。小网络几分钟学会运动，形"
-    "状则要一小时。",
+    "sentence two-digits": "Moving MNIST 标准测试的两个数字，互相穿越。几分钟就能预测好下一帧，"
+    "预测十帧之后则要几小时。",
     "preset states-only": "只靠状态",
     "sentence states-only": "看过十帧之后不再读入任何东西，连自己的预测也不读：所需的一切都必须"
     "在记忆 c 和状态 h 里。",
@@ -851,7 +851,7 @@ CHINESE: dict[str, str] = {
     "preset blizzard-pressure": "只看气压",
     "sentence blizzard-pressure": "看不到风和气温。下一张气压图会更差吗？",
     "preset moving-mnist-compact": "移动数字，紧凑",
-    "sentence moving-mnist-compact": "由十帧预测十帧，图块 4 像素：小到在 CPU 上也能学会。",
+    "sentence moving-mnist-compact": "由十帧预测十帧，搬动 8 像素的图块：小到在 CPU 上也能学会。",
     "preset moving-mnist-article": "移动数字，多尺度",
     "sentence moving-mnist-article": "三个尺度先缩小再放大，加上注意力、课程学习以及 MSE 与 "
     "SSIM 的损失。适合 GPU。",

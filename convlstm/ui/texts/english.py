@@ -946,11 +946,11 @@ ENGLISH: dict[str, str] = {
     "sentence deep": "Three layers with residual connections: sharper in the end, but each "
     "step takes far longer.",
     "preset one-digit": "One digit",
-    "sentence one-digit": "One digit that bounces. In a minute or two a small network finds out "
-    "where it goes, long before it can draw it.",
+    "sentence one-digit": "One digit that bounces. A small network moves the last frame on and "
+    "need not draw it: in a minute the next frames are sharp, and later ones follow.",
     "preset two-digits": "Two digits",
     "sentence two-digits": "The two digits of the Moving MNIST benchmark, which pass over each "
-    "other. A small network learns the motion in minutes; the shapes take an hour.",
+    "other. The next frame is good in minutes; ten frames ahead takes hours.",
     "preset states-only": "On the states alone",
     "sentence states-only": "After ten frames it reads nothing any more, not even its own "
     "prediction: all that it needs must be in the memory c and the state h.",
@@ -964,8 +964,8 @@ ENGLISH: dict[str, str] = {
     "sentence blizzard-pressure": "Sees no wind and no temperature. Is the next pressure map "
     "worse?",
     "preset moving-mnist-compact": "Moving MNIST, compact",
-    "sentence moving-mnist-compact": "Ten frames from ten, on patches of 4 px: small enough to "
-    "learn on a CPU.",
+    "sentence moving-mnist-compact": "Ten frames from ten, by moving patches of 8 px: small enough "
+    "to learn on a CPU.",
     "preset moving-mnist-article": "Moving MNIST, multi-scale",
     "sentence moving-mnist-article": "Three scales down and up again, with attention, a "
     "curriculum and a loss of MSE and SSIM. For a GPU.",
