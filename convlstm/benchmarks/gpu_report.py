@@ -25,9 +25,9 @@ from convlstm.benchmarks.gpu_parts import (
     machine,
     run_checks,
     run_forecasts,
-    run_quick_start,
     run_speed,
 )
+from convlstm.benchmarks.gpu_quick import run_quick_start
 from convlstm.files.safe_files import CheckpointError, strict_json, write_atomically
 
 JSON_NAME, MARKDOWN_NAME = "gpu-report.json", "gpu-report.md"
