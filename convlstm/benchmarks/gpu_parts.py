@@ -100,7 +100,7 @@ SIZES = {
             "square_size": 2,
             "hidden_channels": 2,
             "small_frames": 0.0,
-            "evaluate_every": 2,
+            "evaluate_every": 3,
         },
         quick_goal=0.02,  # a black frame's is 0.016
         seeds=(0, 1),

@@ -114,7 +114,7 @@ def test_captured_steps_that_draw_the_same_again_and_again_are_seen(monkeypatch)
             self.generator.set_state(before)
 
     monkeypatch.setattr(gpu_checks, "CapturedTrainer", Forgetful)
-    with pytest.raises(CheckFailed, match="squares: captured and not differ at step 2: "):
+    with pytest.raises(CheckFailed, match="digits: captured and not differ at step 2: "):
         gpu_checks.captured(CPU, "tiny")
 
 
