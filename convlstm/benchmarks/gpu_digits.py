@@ -5,7 +5,6 @@ import statistics
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -71,26 +70,31 @@ def run_moving_mnist(place: Place, order: Order, seconds: float) -> Part:
     return is_whole and found.ended is not None
 
 
-def _step_times(place: Place, order: Order, seconds: float) -> Generator[Progress, None, StepTimes]:
+def _step_times(
+    place: Place, order: Order, seconds: float
+) -> Generator[Progress | None, None, StepTimes]:
     """Time the steps of each way of training; after one that breaks the next has a new process."""
-    times, quietly = (
-        StepTimes(),
-        partial(mapped, lambda piece: piece and piece._replace(found=None)),
-    )
-    _, plain = yield from quietly(
-        followed(place.pieces(time_steps, order.device, order.size, False, seconds=seconds))
-    )
-    times = StepTimes(plain)
-    if plain is None or not can_capture(order.device):
+    times = StepTimes((yield from _timed(place, order, seconds, captured=False)))
+    if times.plain is None or not can_capture(order.device):
         return times
-    work = time_steps, order.device, order.size, True
     try:
-        pieces = followed(place.pieces(*work, seconds=_CAPTURING_SHARE * seconds))
-        _, captured = yield from quietly(pieces)
+        most = _CAPTURING_SHARE * seconds
+        captured = yield from _timed(place, order, most, captured=True)
     except WorkFailed as error:
         return replace(times, not_captured=str(error))
     why = "its steps could not be timed in time" if captured is None else ""
     return replace(times, captured=captured, not_captured=why)
+
+
+def _timed(
+    place: Place, order: Order, seconds: float, *, captured: bool
+) -> Generator[Progress | None, None, float | None]:
+    """Return what a step takes, ms; None where that was not known in time."""
+    work = time_steps, order.device, order.size, captured
+    pieces = followed(place.pieces(*work, seconds=seconds))
+    # What it finds is not yet what the part does.
+    _, found = yield from mapped(lambda piece: piece and piece._replace(found=None), pieces)
+    return found
 
 
 def moving_mnist(

@@ -117,7 +117,8 @@ def _step_times(times: StepTimes) -> list[str]:
         return []
     text = f"A training step at the full horizon takes {times.plain:.2f} ms"
     if times.captured is not None:
-        text += f", and captured {times.captured:.2f} ms: {times.plain / times.captured:.2f} to 1"
+        ratio = times.plain / times.captured
+        text += f", and captured {times.captured:.2f} ms: {ratio:.2f} times as fast"
     return [f"{text}.", *_not_captured(times.not_captured)]
 
 

@@ -32,7 +32,9 @@ def run_quick_start(place: Place, order: Order, seconds: float) -> Part:
         work = quick_start, order.device, order.size, way == "captured"
         done, found = yield from _trained(place.pieces(*work, seconds=left), found, way)
         yield Progress((number + 1) / len(ways), f"trained {way}", found)
-        is_whole &= done
+        if not done:
+            is_whole = False
+            break
     if missed := [each for way in ways if (each := _missed(getattr(found, way), way))]:
         raise WorkFailed(" ".join(missed))
     return is_whole

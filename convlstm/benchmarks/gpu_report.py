@@ -135,7 +135,7 @@ class _Part:
             self._place.close_work()
             with contextlib.suppress(Exception):  # it was left before it could fail
                 for _ in self._pulled(pieces):
-                    pass
+                    self._place.close_work()  # also one that was begun after it
             self.report = replace(self.report, state="interrupted")
             raise
         except Exception as error:

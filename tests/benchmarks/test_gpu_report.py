@@ -546,16 +546,46 @@ def test_each_way_has_its_share_of_the_time_and_a_process_of_its_own(tmp_path, c
         def pieces(self, work, *arguments, seconds):
             told.append((arguments[-1], round(seconds / (60 * LONG), 2)))
             yield None
-            return False
+            return True
 
         def end(self):
             told.append("end")
 
     order = Order("cpu", TINY, tmp_path)
     report = finish(make_report(order, LONG, Counting(), {"quick": (1.0, run_quick_start)}))
-    assert report.parts["quick"].state == "cut short"
+    assert report.parts["quick"].state == "passed"
     begun = told.index((True, 0.5))
     assert told[begun - 1 : begun + 4] == ["end", (True, 0.5), "end", (False, 1.0), "end"]
+
+
+def test_a_report_that_is_left_while_captured_steps_are_timed_trains_nothing(tmp_path, captures):
+    works = []
+
+    class Noting(Here):
+        def pieces(self, work, *arguments, seconds):
+            works.append(work)
+            return (yield from super().pieces(work, *arguments, seconds=seconds))
+
+    order, parts = Order("cpu", TINY, tmp_path), {"Moving MNIST": (1.0, run_moving_mnist)}
+    pieces = make_report(order, LONG, Noting(), parts)
+    while works.count(gpu_digits.time_steps) < 2:
+        next(pieces)
+    pieces.close()
+    assert read(tmp_path)["parts"]["Moving MNIST"]["state"] == "interrupted"
+    assert not (tmp_path / RUN_NAME).exists()
+
+
+def test_quick_start_that_is_left_does_not_begin_another_way(tmp_path, captures):
+    pieces = make_report(
+        Order("cpu", TINY, tmp_path), LONG, Here(), {"quick": (1.0, run_quick_start)}
+    )
+    for name, piece in pieces:
+        if name == "quick" and piece and piece.found and piece.found.captured:
+            break
+    pieces.close()
+    found = read(tmp_path)["parts"]["quick"]["found"]
+    assert found["captured"] is not None
+    assert found["plain"] is None
 
 
 # How a training is fitted in.
