@@ -18,10 +18,12 @@ from torch import Tensor
 
 from convlstm.layer.convlstm import ConvLSTM
 from convlstm.layer.recurrence import State, in_one_type, reference_scan
+from convlstm.layer.scan_cuda import CudaScanner, kernels_for
 from convlstm.server.limits import Limits
 from convlstm.server.run import ACTIVE, Run
 from convlstm.server.scheduler import Scheduler
 from convlstm.settings import configure, settings_of
+from convlstm.training.captured_trainer import CapturedTrainer
 from convlstm.training.config import TrainConfig
 from convlstm.training.presets import preset
 from convlstm.training.records import StepRecord
@@ -35,6 +37,7 @@ _ENDLESS = 1_000_000  # epochs, or steps to an evaluation, that no check comes t
 # weights change them by more. Kernels of a GPU may add up in any order.
 _NEARLY = {"cpu": 0.0}
 _NEARLY_ON_GPU = 0.01
+_ROUNDED = 1e-5  # of float32 on a CPU, where learning rates are tensors or not
 _LEFT_BYTES = 2**30  # of a GPU, for the small run that follows the large one
 
 _TINY_SQUARES = {"canvas": 16, "square_size": 4, "hidden_channels": 2, "batch_size": 2}
@@ -77,21 +80,40 @@ _TIMES = 2.0
 _OF_SUMS = {"float32": 2e-5, "bfloat16": 4e-3, "float16": 5e-4}
 
 
+_Reads = Callable[[ConvLSTM, Tensor, State], tuple[Tensor, State]]
+
+
 def scan(device: torch.device, size: Size, dtype: str) -> str:
     """The layer lies no farther from the truth than its readable reference, forward and back."""
+    return _against_reference(device, dtype, _CASES[size], "the layer", _layer)
+
+
+def gpu_scan(device: torch.device, size: Size, dtype: str) -> str:
+    """Nor does the scan that is made for a GPU, by the kernels that are there."""
+    cases = {
+        name: case for name, case in _CASES[size].items() if not case.options.get("recompute")
+    }  # others it leaves to the reference
+    kernels = kernels_for(device.type).__name__.rpartition("_")[2]
+    said = _against_reference(device, dtype, cases, "the GPU scan", _gpu_scan)
+    return f"by {kernels} kernels; {said}"
+
+
+def _against_reference(
+    device: torch.device, dtype: str, cases: dict[str, _Case], who: str, reads: _Reads
+) -> str:
     said = []
-    for name, case in _CASES[size].items():
+    for name, case in cases.items():
         truth = _read(case, torch.device("cpu"), torch.float64, _reference)
         reference = _read(case, device, getattr(torch, dtype), _reference)
-        layer = _read(case, device, getattr(torch, dtype), _layer)
+        found = _read(case, device, getattr(torch, dtype), reads)
         worst = (0.0, "", 0.0)
         for part, exact in truth.items():
-            theirs, ours = (_distance(each[part], exact) for each in (reference, layer))
+            theirs, ours = (_distance(each[part], exact) for each in (reference, found))
             if not theirs <= _MOST_OF_REFERENCE[dtype]:
                 raise CheckFailed(f"{name}, {part}: the reference is off by {theirs:.1e}.")
             if not ours <= _TIMES * theirs + _OF_SUMS[dtype]:
                 raise CheckFailed(
-                    f"{name}, {part}: the layer is off by {ours:.1e}, its reference {theirs:.1e}."
+                    f"{name}, {part}: {who} is off by {ours:.1e}, the reference {theirs:.1e}."
                 )
             worst = max(worst, (ours, part, theirs))
         said.append("{3} {0:.1e} ({1}; the reference {2:.1e})".format(*worst, name))
@@ -102,7 +124,7 @@ def _read(
     case: _Case,
     device: torch.device,
     dtype: torch.dtype,
-    read: Callable[[ConvLSTM, Tensor, State], tuple[Tensor, State]],
+    read: _Reads,
 ) -> dict[str, Tensor]:
     """Read a case's frames as training does, under autocast; return results and gradients."""
     drawn = torch.Generator().manual_seed(0)
@@ -141,6 +163,11 @@ def _layer(layer: ConvLSTM, x: Tensor, state: State) -> tuple[Tensor, State]:
     return outputs, states[0]
 
 
+def _gpu_scan(layer: ConvLSTM, x: Tensor, state: State) -> tuple[Tensor, State]:
+    outputs, last = CudaScanner(layer.cells[0].weights)(x.transpose(0, 1), state)
+    return outputs.transpose(0, 1), last
+
+
 def _reference(layer: ConvLSTM, x: Tensor, state: State) -> tuple[Tensor, State]:
     cell = layer.cells[0]
     outputs, last = reference_scan(*in_one_type(x.transpose(0, 1), state, cell.weights))
@@ -158,6 +185,21 @@ def determinism(device: torch.device, size: Size) -> str:
         one, two = (_losses(Trainer(config, device), _STEPS[size]) for _ in range(2))
         _compare(f"{name}: two equal trainings", one, two, 0.0)
     return f"{_STEPS[size]} losses each of {' and '.join(_trainings(size))} twice the same"
+
+
+def captured(device: torch.device, size: Size) -> str:
+    """A training whose steps the device repeats by itself has the losses of one that is told."""
+    farthest = 0.0
+    for name, config in _trainings(size).items():
+        plain, ours = Trainer(config, device), CapturedTrainer(config, device)
+        is_exact = (ours.precision, device.type) == ("float32", "cpu")
+        expected, found = (_losses(each, _STEPS[size]) for each in (plain, ours))
+        _compare(
+            f"{name}: captured and not", found, expected, _ROUNDED if is_exact else _NEARLY_ON_GPU
+        )
+        farthest = max(farthest, *(abs(a / b - 1) for a, b in zip(found, expected, strict=True)))
+    steps, names = _STEPS[size], " and ".join(_trainings(size))
+    return f"{steps} losses each of {names}, captured and not, at most {farthest:.1e} apart"
 
 
 def stop(device: torch.device, size: Size) -> str:
@@ -371,7 +413,12 @@ CHECKS: dict[str, Callable[[torch.device, Size], str]] = {
         f"scan against reference, {dtype}": partial(scan, dtype=dtype)
         for dtype in ("float32", "bfloat16", "float16")
     },
+    **{
+        f"GPU scan against reference, {dtype}": partial(gpu_scan, dtype=dtype)
+        for dtype in ("float32", "bfloat16", "float16")
+    },
     "determinism": determinism,
+    "captured against plain training": captured,
     "Stop": stop,
     "out of memory": _without_memory,
     "two runs in company": company,

@@ -9,13 +9,32 @@ from pathlib import Path
 
 import torch
 
-from convlstm.benchmarks.apart import WorkFailed
-from convlstm.benchmarks.gpu_found import DigitsRun
-from convlstm.benchmarks.gpu_parts import Order, Part, Place, Progress, ReportSize, followed
-from convlstm.files.checkpoint import load_checkpoint, save_checkpoint, save_network
+from convlstm.benchmarks.apart import WorkFailed, one_line
+from convlstm.benchmarks.gpu_found import DigitsRun, StepTimes
+from convlstm.benchmarks.gpu_parts import (
+    Order,
+    Part,
+    Place,
+    Progress,
+    ReportSize,
+    can_capture,
+    followed,
+)
+from convlstm.devices import resolve_precision
+from convlstm.files.checkpoint import (
+    checkpoint_bytes,
+    load_checkpoint,
+    read_checkpoint,
+    resume,
+    save_checkpoint,
+    save_network,
+)
 from convlstm.files.safe_files import CheckpointError
+from convlstm.networks import build_network
 from convlstm.pieces import mapped
 from convlstm.settings import configure
+from convlstm.training.captured import WARM_UPS
+from convlstm.training.captured_trainer import CapturedTrainer
 from convlstm.training.config import MAX_STEPS, TrainConfig
 from convlstm.training.costs import evaluation_chunk, work_of
 from convlstm.training.evaluation import LeadTimeScores, score_network
@@ -34,30 +53,66 @@ _SAVE_SECONDS = 120.0  # between two files of a training under way
 _PROBED_SECONDS = 5.0  # of steps that are timed before a training is planned
 _PROBED_STEPS = 30
 _COLD_STEPS = 2  # that meet libraries which are not yet at work
+_CAPTURING_SHARE = 0.2  # of the time, in which captured steps must have been timed
 
 
 def run_moving_mnist(place: Place, order: Order, seconds: float) -> Part:
     """Train at OpenSTL's size for as long as there is time, then score it."""
-    work = moving_mnist, order.device, order.size, order.folder, seconds
-    is_whole, found = yield from followed(place.pieces(*work, seconds=seconds))
+    ends_at = time.monotonic() + seconds
+    times = yield from _step_times(place, order, seconds)
+    if times.plain is None:
+        return False
+    left = ends_at - time.monotonic()
+    work = moving_mnist, order.device, order.size, order.folder, left, times
+    is_whole, found = yield from followed(place.pieces(*work, seconds=left))
     if found and found.ended == "diverged":
         raise WorkFailed("The training diverged.")
     return is_whole and found.ended is not None
 
 
-def moving_mnist(device: str, size: ReportSize, folder: Path, seconds: float) -> Iterator[Progress]:
+def _step_times(
+    place: Place, order: Order, seconds: float
+) -> Generator[Progress | None, None, StepTimes]:
+    """Time the steps of each way of training; after one that breaks the next has a new process."""
+    times = StepTimes((yield from _timed(place, order, seconds, captured=False)))
+    if times.plain is None or not can_capture(order.device):
+        return times
+    try:
+        most = _CAPTURING_SHARE * seconds
+        captured = yield from _timed(place, order, most, captured=True)
+    except WorkFailed as error:
+        return replace(times, not_captured=str(error))
+    why = "its steps could not be timed in time" if captured is None else ""
+    return replace(times, captured=captured, not_captured=why)
+
+
+def _timed(
+    place: Place, order: Order, seconds: float, *, captured: bool
+) -> Generator[Progress | None, None, float | None]:
+    """Return what a step takes, ms; None where that was not known in time."""
+    work = time_steps, order.device, order.size, captured
+    pieces = followed(place.pieces(*work, seconds=seconds))
+    # What it finds is not yet what the part does.
+    _, found = yield from mapped(lambda piece: piece and piece._replace(found=None), pieces)
+    return found
+
+
+def moving_mnist(
+    device: str, size: ReportSize, folder: Path, seconds: float, times: StepTimes
+) -> Iterator[Progress]:
     """Train, score and keep a network within so many seconds."""
     ends_at = time.monotonic() + seconds
     config = configure(size.digits, preset("moving-mnist-openstl"))
-    step_seconds = yield from _time_steps(config, device)
+    step_seconds = (times.captured or times.plain) / 1000
     sequence_seconds = yield from _time_scoring(config, device, size.first_sequences)
     reserve = min(_SCORING_SHARE * seconds, size.sequences * sequence_seconds)
     left = ends_at - time.monotonic() - reserve
     config, planned = _planned(config, left, step_seconds, size.most_flop)
-    trainer = Trainer(config, device)
-    parameters = sum(each.numel() for each in trainer.network.parameters())
-    found = DigitsRun(parameters, trainer.precision, planned)
-    with contextlib.closing(_train(trainer, found, folder)) as states:
+    network = build_network(config.network, config.scene.frames, device="meta")
+    parameters = sum(each.numel() for each in network.parameters())
+    precision = resolve_precision(config.precision, torch.device(device))
+    found = DigitsRun(parameters, precision, planned, times)
+    with contextlib.closing(_train(config, device, found, folder)) as states:
         for state in states:
             found, text = state, f"training, {state.steps} steps, {state.flop:.1e} FLOP"
             yield Progress((1 - _SCORING_SHARE) * state.progress, text, found)
@@ -82,7 +137,29 @@ def moving_mnist(device: str, size: ReportSize, folder: Path, seconds: float) ->
     )
 
 
-def _train(trainer: Trainer, found: DigitsRun, folder: Path) -> Iterator[DigitsRun]:
+def _train(config: TrainConfig, device: str, found: DigitsRun, folder: Path) -> Iterator[DigitsRun]:
+    """Train to the end, captured if such steps were timed; say how far it is.
+
+    A captured training that breaks goes on without.
+    """
+    if found.step_times.captured is None:
+        yield from _kept(Trainer(config, device), found, folder)
+        return
+    trainer = CapturedTrainer(config, device)
+    try:
+        yield from _kept(trainer, found, folder)
+        return
+    except CheckpointError:
+        raise
+    except Exception as error:
+        times = replace(found.step_times, not_captured=one_line(error))
+        content = checkpoint_bytes(trainer)
+    del trainer  # and the memory of its graphs
+    trainer = resume(read_checkpoint(content), device)
+    yield from _kept(trainer, replace(found, step_times=times), folder)
+
+
+def _kept(trainer: Trainer, found: DigitsRun, folder: Path) -> Iterator[DigitsRun]:
     """Train to the end, and keep it, also where it is left early; say how far it is."""
     config, saved_at, counted = trainer.config, time.monotonic(), 0
     try:
@@ -109,23 +186,26 @@ def _train(trainer: Trainer, found: DigitsRun, folder: Path) -> Iterator[DigitsR
                 saved_at = time.monotonic()
     finally:
         save_checkpoint(trainer, folder / RUN_NAME)
-        save_network(trainer, folder / NETWORK_NAME)
+        save_network(trainer, folder / NETWORK_NAME, half=True)  # small enough to be shipped
 
 
-def _time_steps(config: TrainConfig, device: str) -> Generator[Progress, None, float]:
-    """Return the seconds of a training step at the full horizon."""
-    endless = replace(config, curriculum=0.0, evaluate_every=MAX_STEPS)
-    trainer, first = Trainer(endless, device), None
+def time_steps(device: str, size: ReportSize, captured: bool) -> Iterator[Progress]:
+    """Find what a training step takes at the full horizon, ms."""
+    changes = {**size.digits, "curriculum": 0.0, "evaluate_every": MAX_STEPS}
+    config = configure(changes, preset("moving-mnist-openstl"))
+    trainer = (CapturedTrainer if captured else Trainer)(config, device)
+    first, cold = None, WARM_UPS + 1 if captured else _COLD_STEPS
     for record in trainer.pieces():
         yield Progress(0.0, "timing a training step")
-        if record is None or record.step < _COLD_STEPS:
+        if record is None or record.step < cold:
             continue
         if first is None:
             first = record
             continue
         seconds, steps = record.seconds - first.seconds, record.step - first.step
         if seconds > _PROBED_SECONDS or steps >= _PROBED_STEPS:
-            return seconds / steps
+            yield Progress(0.0, "timing a training step", 1000 * seconds / steps)
+            return
     raise WorkFailed(f"A training ended in its first steps: {trainer.ended}.")
 
 

@@ -42,12 +42,28 @@ class ForecastRate:
 
 
 @dataclass(frozen=True)
+class StepTimes:
+    """What a training step takes, ms; None where that was not timed.
+
+    Attributes:
+        plain: a `Trainer`'s.
+        captured: a `CapturedTrainer`'s, which a GPU repeats.
+        not_captured: why a GPU did not, in one line; empty where it did, or where there is none.
+    """
+
+    plain: float | None = None
+    captured: float | None = None
+    not_captured: str = ""
+
+
+@dataclass(frozen=True)
 class QuickRun:
     """Quick start from one seed."""
 
     seed: int
     seconds: float  # from making the network to the evaluation that meets the goal
     computing_seconds: float  # of these, as the program counts a run's time
+    step_ms: float | None  # that half of its steps took at most, without evaluations
     steps: int
     mse: float  # per pixel, on the validation set
     ended: End
@@ -55,10 +71,25 @@ class QuickRun:
 
 @dataclass(frozen=True)
 class QuickStart:
-    """Quick start to its goal."""
+    """Quick start to its goal, trained in one way."""
 
     first: QuickRun  # of a process in which nothing has been computed yet
     runs: tuple[QuickRun, ...]  # after it, from every seed
+
+
+@dataclass(frozen=True)
+class QuickStarts:
+    """Quick start to its goal, in every way; None where it was not trained so.
+
+    Attributes:
+        plain: by a `Trainer`.
+        captured: by a `CapturedTrainer`, whose steps a GPU repeats.
+        not_captured: why a GPU did not, or not to the end, in one line; else empty.
+    """
+
+    plain: QuickStart | None = None
+    captured: QuickStart | None = None
+    not_captured: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +102,7 @@ class DigitsRun:
     parameters: int
     precision: str
     planned: str  # what ends it: its time, or the arithmetic that it may spend
+    step_times: StepTimes = StepTimes()  # at the full horizon; captured where there is such a time
     steps: int = 0
     sequences: int = 0  # learnt from
     seconds: float = 0.0  # of computing

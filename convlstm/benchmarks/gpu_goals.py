@@ -7,7 +7,7 @@ from convlstm.benchmarks.gpu_found import (
     DigitsRun,
     ForecastRate,
     Goal,
-    QuickStart,
+    QuickStarts,
     Report,
     SpeedTable,
     Verdict,
@@ -51,15 +51,21 @@ def _speed(size: str, tables: tuple[SpeedTable, ...] | None) -> Goal:
     return _judged(name, wanted, found, best.ratio >= _RATIOS[size])
 
 
-def _quick(quick: QuickStart | None) -> Goal:
+def _quick(quick: QuickStarts | None) -> Goal:
+    """Judge the better way of training."""
     name, wanted = "Quick start to a validation MSE under 0.001", f"under {_QUICK_SECONDS:g} s"
-    if quick is None or not quick.runs:
+    ways = {"": quick.plain, ", captured": quick.captured} if quick else {}
+    judged = []
+    for how, runs in ((how, each.runs) for how, each in ways.items() if each and each.runs):
+        seconds, reached = [run.seconds for run in runs], all(run.ended == "goal" for run in runs)
+        median = statistics.median(seconds)
+        found = f"{min(seconds):.2f} to {max(seconds):.2f} s, median {median:.2f}"
+        found += f", {len(seconds)} seeds{how}" + ("" if reached else ", not from all")
+        judged.append((not reached, median, found))
+    if not judged:
         return _judged(name, wanted, "", None)
-    seconds = [run.seconds for run in quick.runs]
-    reached = all(run.ended == "goal" for run in quick.runs)
-    found = f"{min(seconds):.2f} to {max(seconds):.2f} s, median {statistics.median(seconds):.2f}"
-    found += f", {len(seconds)} seeds" + ("" if reached else ", not from all")
-    return _judged(name, wanted, found, reached and statistics.median(seconds) < _QUICK_SECONDS)
+    missed, median, found = min(judged)
+    return _judged(name, wanted, found, not missed and median < _QUICK_SECONDS)
 
 
 def _digits(run: DigitsRun | None) -> Goal:

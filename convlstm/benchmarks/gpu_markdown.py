@@ -7,9 +7,10 @@ from convlstm.benchmarks.gpu_found import (
     DigitsRun,
     ForecastRate,
     QuickRun,
-    QuickStart,
+    QuickStarts,
     Report,
     SpeedTable,
+    StepTimes,
 )
 from convlstm.training.metrics import Scores
 
@@ -91,14 +92,34 @@ def _forecasts(rate: ForecastRate) -> list[str]:
     ]
 
 
-def _quick(quick: QuickStart) -> list[str]:
+def _quick(quick: QuickStarts) -> list[str]:
     def row(label: str, run: QuickRun) -> tuple[str, ...]:
         seconds = f"{run.seconds:.2f}", f"{run.computing_seconds:.2f}"
-        return (label, *seconds, str(run.steps), f"{run.mse:.6f}", run.ended)
+        steps = str(run.steps), _number(run.step_ms, ".2f")
+        return (label, *seconds, *steps, f"{run.mse:.6f}", run.ended)
 
-    rows = [row(f"{quick.first.seed}, in a new process", quick.first)]
-    rows += [row(str(run.seed), run) for run in quick.runs]
-    return [_table(("seed", "s", "s of computing", "steps", "validation MSE", "ended"), rows)]
+    rows = []
+    for how, each in (("", quick.plain), (", captured", quick.captured)):
+        if each is not None:
+            rows.append(row(f"{each.first.seed}{how}, in a new process", each.first))
+            rows += [row(f"{run.seed}{how}", run) for run in each.runs]
+    heads = ("seed", "s", "s of computing", "steps", "ms a step", "validation MSE", "ended")
+    blocks = [_table(heads, rows)] if rows else []
+    return blocks + _not_captured(quick.not_captured)
+
+
+def _not_captured(why: str) -> list[str]:
+    return [f"Not captured, and trained without: {why}"] if why else []
+
+
+def _step_times(times: StepTimes) -> list[str]:
+    if times.plain is None:
+        return []
+    text = f"A training step at the full horizon takes {times.plain:.2f} ms"
+    if times.captured is not None:
+        ratio = times.plain / times.captured
+        text += f", and captured {times.captured:.2f} ms: {ratio:.2f} times as fast"
+    return [f"{text}.", *_not_captured(times.not_captured)]
 
 
 def _digits(run: DigitsRun) -> list[str]:
@@ -106,7 +127,8 @@ def _digits(run: DigitsRun) -> list[str]:
     blocks = [
         f"{run.parameters:,} parameters, in {run.precision}; planned: {run.planned}. "
         f"{run.steps:,} steps, {run.sequences:,} sequences, {run.flop:.2g} FLOP in "
-        f"{run.seconds:.0f} s of computing; ended: {ended}, {run.progress:.0%} of it done."
+        f"{run.seconds:.0f} s of computing; ended: {ended}, {run.progress:.0%} of it done.",
+        *_step_times(run.step_times),
     ]
     if run.validation:
         blocks.append("Newest scores on the validation digits: " + _in_words(run.validation) + ".")

@@ -24,8 +24,6 @@ from convlstm.benchmarks.gpu_checks import CHECKS, Size
 from convlstm.benchmarks.gpu_found import (
     CheckResult,
     ForecastRate,
-    QuickRun,
-    QuickStart,
     SpeedTable,
 )
 from convlstm.devices import resolve_precision
@@ -102,7 +100,7 @@ SIZES = {
             "square_size": 2,
             "hidden_channels": 2,
             "small_frames": 0.0,
-            "evaluate_every": 2,
+            "evaluate_every": 3,
         },
         quick_goal=0.02,  # a black frame's is 0.016
         seeds=(0, 1),
@@ -147,6 +145,11 @@ class Order:
 
 
 Part = Generator[Progress | None, None, bool]  # returns whether it was done whole
+
+
+def can_capture(device: str) -> bool:
+    """Whether a training there may be one whose steps the device repeats by itself."""
+    return torch.device(device).type == "cuda"
 
 
 def followed(
@@ -317,31 +320,3 @@ def forecasts(device: str, size: ReportSize) -> Iterator[Progress]:
             trainer.precision,
         )
         yield Progress((number + 1) / _FORECASTS, "forecasts", found)
-
-
-# Quick start.
-
-
-def run_quick_start(place: Place, order: Order, seconds: float) -> Part:
-    """Train Quick start to its goal, from several seeds."""
-    pieces = place.pieces(quick_start, order.device, order.size, seconds=seconds)
-    is_whole, found = yield from followed(pieces)
-    if found and (missed := [str(run.seed) for run in found.runs if run.ended != "goal"]):
-        raise WorkFailed(f"The goal was not reached from seed {', '.join(missed)}.")
-    return is_whole
-
-
-def quick_start(device: str, size: ReportSize) -> Iterator[Progress]:
-    """Train from the first seed, and then from all of them."""
-    found: QuickStart | None = None
-    for number, seed in enumerate((size.seeds[0], *size.seeds)):
-        done, started = number / (1 + len(size.seeds)), time.perf_counter()
-        changes = {**size.quick, "seed": seed, "stop_below": size.quick_goal}
-        trainer = Trainer(configure(changes, preset("quick")), device)
-        for _ in trainer.pieces():
-            yield Progress(done, f"seed {seed}, step {trainer.step}", found)
-        seconds, last = time.perf_counter() - started, trainer.last
-        evaluation = last.evaluation or trainer.evaluate()  # a diverged one went back
-        run = QuickRun(seed, seconds, last.seconds, last.step, evaluation.model.mse, trainer.ended)
-        found = QuickStart(found.first, (*found.runs, run)) if found else QuickStart(run, ())
-    yield Progress(1.0, f"seed {seed}", found)

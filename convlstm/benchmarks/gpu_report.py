@@ -25,9 +25,9 @@ from convlstm.benchmarks.gpu_parts import (
     machine,
     run_checks,
     run_forecasts,
-    run_quick_start,
     run_speed,
 )
+from convlstm.benchmarks.gpu_quick import run_quick_start
 from convlstm.files.safe_files import CheckpointError, strict_json, write_atomically
 
 JSON_NAME, MARKDOWN_NAME = "gpu-report.json", "gpu-report.md"
@@ -135,7 +135,7 @@ class _Part:
             self._place.close_work()
             with contextlib.suppress(Exception):  # it was left before it could fail
                 for _ in self._pulled(pieces):
-                    pass
+                    self._place.close_work()  # also one that was begun after it
             self.report = replace(self.report, state="interrupted")
             raise
         except Exception as error:

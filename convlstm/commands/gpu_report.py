@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import signal
 import sys
 
 from convlstm.benchmarks.apart import Apart
@@ -30,7 +31,7 @@ def report_gpu(flags: argparse.Namespace) -> int:
     order = Order(str(device), SIZES[flags.size], flags.out)
     with (
         (flags.out / LOG_NAME).open("wb") as log,
-        first_interrupt() as interrupted,
+        first_interrupt(signal.SIGTERM) as interrupted,  # with which rented machines end
         contextlib.closing(make_report(order, minutes, Apart(log))) as pieces,
         contextlib.closing(ProgressBar(1000)) as bar,
     ):

@@ -83,19 +83,25 @@ def missing_for_pictures() -> str:
 
 
 @contextlib.contextmanager
-def first_interrupt() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event, to be seen between two pieces; a second breaks off."""
-    interrupted = threading.Event()
+def first_interrupt(*others: signal.Signals) -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into an event, to be seen between two pieces; a second breaks off.
+
+    Args:
+        others: signals that do as Ctrl-C does.
+    """
+    interrupted, numbers = threading.Event(), (signal.SIGINT, *others)
 
     def note(*_: object) -> None:
         interrupted.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in numbers:
+            signal.signal(number, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield interrupted
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def about(

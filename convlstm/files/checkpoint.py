@@ -15,6 +15,7 @@ from typing import get_args
 
 import torch
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from convlstm.checks import SettingError, check_choice, check_integer, check_number, shown
 from convlstm.files.history import TABLES, history_tables, read_history
@@ -69,19 +70,29 @@ class Checkpoint:
     records: tuple[StepRecord, ...] = field(default=(), repr=False)
 
 
-def save_network(trainer: Trainer, path: str | Path, *, best: bool = True) -> None:
-    """Write the network alone: the best one by validation loss, or the newest.
+def save_network(
+    trainer: Trainer, path: str | Path, *, best: bool = True, half: bool = False
+) -> None:
+    """Write the network alone.
+
+    Args:
+        trainer: whose network.
+        path: the file.
+        best: whether it is the best one by validation loss, or the newest.
+        half: whether its weights are in float16 there: half as large, with three digits of each.
 
     Raises:
         CheckpointError: the file could not be written; an old one is untouched.
     """
-    write_atomically(Path(path), network_bytes(trainer, best=best))
+    write_atomically(Path(path), network_bytes(trainer, best=best, half=half))
 
 
-def network_bytes(trainer: Trainer, *, best: bool = True) -> bytes:
-    """Make the content of a network's file: the best one by validation loss, or the newest."""
+def network_bytes(trainer: Trainer, *, best: bool = True, half: bool = False) -> bytes:
+    """Make the content of a network's file, as `save_network` writes it."""
     is_known = best and math.isfinite(trainer.best_loss)
     weights = trainer.best_weights if is_known else trainer.judged.state_dict()
+    if half:
+        weights = {name: _halved(each) for name, each in weights.items()}
     return _content(_named("network", weights), trainer, progress=None)
 
 
@@ -245,6 +256,7 @@ def read_checkpoint(source: str | Path | bytes, *, max_bytes: int = MAX_BYTES) -
     )
     if progress is not None:
         _upgrade(version, config, tensors, progress)
+    tensors = {name: _widened(tensor) for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
         if tensor.dtype == torch.float32:
             has_root = name.endswith((".exp_avg_sq", ".step"))  # which Adam takes
@@ -265,6 +277,19 @@ def read_checkpoint(source: str | Path | bytes, *, max_bytes: int = MAX_BYTES) -
 
 def _named(prefix: str, tensors: Tensors) -> Tensors:
     return {f"{prefix}.{name}": value for name, value in tensors.items()}
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    """Return a tensor in float16, unless it holds numbers that are too large for that."""
+    half = tensor.half()
+    return half if half.isfinite().all() else tensor
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    """Return a tensor of float16 in float32; by NumPy, as in `check_numbers`."""
+    if tensor.dtype != torch.float16:
+        return tensor
+    return torch.from_numpy(tensor.numpy().astype("float32"))
 
 
 def _content(tensors: Tensors, trainer: Trainer, progress: Values | None) -> bytes:
@@ -336,7 +361,10 @@ def _check_entries(
     *,
     is_run: bool,
 ) -> None:
-    """Compare the header's names, shapes and types with what the settings ask for."""
+    """Compare the header's names, shapes and types with what the settings ask for.
+
+    Of a network alone, any weights may be in float16.
+    """
     prefixes, others, moments = ["network"], {}, {}
     if is_run:
         prefixes += ["best", "averaged"] if config.ema else ["best"]
@@ -357,7 +385,8 @@ def _check_entries(
         raise CheckpointError(f"{misfit}{shown(min(odd))}.")
     for name, entry in entries.items():
         dtype, shape = entry.get("dtype"), entry.get("shape")
-        if dtype != known[name][0] or not _is_shape(shape, known[name][1]):
+        is_half = dtype == "F16" and name in needed and not is_run
+        if not (dtype == known[name][0] or is_half) or not _is_shape(shape, known[name][1]):
             raise CheckpointError(f"{misfit}{name} is {shown(dtype)} {shown(shape)}.")
 
 

@@ -65,6 +65,18 @@ class Captured:
         # calls, which may allocate meanwhile, this one is not to fail.
         others = next(iter(self._graphs.values()), None)
         pool = None if others is None else others.pool()
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-            self._work(*how)
+        capture = torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local")
+        cause: BaseException | None = None
+        try:
+            # A capture that fails leaves its own stream behind as the current one.
+            with torch.cuda.stream(torch.cuda.current_stream()), capture:
+                try:
+                    self._work(*how)
+                except BaseException as error:
+                    cause = error
+                    raise
+        except BaseException:
+            if cause is None:
+                raise
+            raise cause from None  # its end fails too then, and says less
         return graph

@@ -7,6 +7,7 @@ import torch
 
 from convlstm.benchmarks import gpu_checks
 from convlstm.benchmarks.gpu_checks import CHECKS, CheckFailed
+from convlstm.training.captured_trainer import CapturedTrainer
 from convlstm.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -34,8 +35,12 @@ def test_it_holds(name, device, size):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("wrong", ["output", "gradient", "not a number"])
-def test_a_layer_that_computes_something_else_is_seen(monkeypatch, dtype, wrong):
-    read = gpu_checks._layer
+@pytest.mark.parametrize(
+    ("name", "check", "who"),
+    [("_layer", gpu_checks.scan, "the layer"), ("_gpu_scan", gpu_checks.gpu_scan, "the GPU scan")],
+)
+def test_a_layer_that_computes_something_else_is_seen(monkeypatch, dtype, wrong, name, check, who):
+    read = getattr(gpu_checks, name)
 
     def read_wrongly(layer, x, state):
         outputs, last = read(layer, x, state)
@@ -48,9 +53,9 @@ def test_a_layer_that_computes_something_else_is_seen(monkeypatch, dtype, wrong)
             outputs = outputs / outputs.bool()[..., :1, :1].logical_not()
         return outputs, last
 
-    monkeypatch.setattr(gpu_checks, "_layer", read_wrongly)
-    with pytest.raises(CheckFailed, match="the layer is off by"):
-        gpu_checks.scan(CPU, "tiny", dtype)
+    monkeypatch.setattr(gpu_checks, name, read_wrongly)
+    with pytest.raises(CheckFailed, match=f"{who} is off by"):
+        check(CPU, "tiny", dtype)
 
 
 def test_a_reference_that_is_off_is_seen(monkeypatch):
@@ -97,6 +102,20 @@ def test_trainings_that_differ_are_seen(monkeypatch):
     monkeypatch.setattr(gpu_checks, "Trainer", Moody)
     with pytest.raises(CheckFailed, match="squares: two equal trainings differ at step 1: "):
         gpu_checks.determinism(CPU, "tiny")
+
+
+def test_captured_steps_that_draw_the_same_again_and_again_are_seen(monkeypatch):
+    class Forgetful(CapturedTrainer):
+        """As a graph that does not know of its generator."""
+
+        def _whole_step(self, *how):
+            before = self.generator.get_state()
+            super()._whole_step(*how)
+            self.generator.set_state(before)
+
+    monkeypatch.setattr(gpu_checks, "CapturedTrainer", Forgetful)
+    with pytest.raises(CheckFailed, match="digits: captured and not differ at step 2: "):
+        gpu_checks.captured(CPU, "tiny")
 
 
 @pytest.mark.parametrize("forgotten", ["the generator", "weights", "gradients"])

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from convlstm.benchmarks import gpu_digits, gpu_parts
+from convlstm.benchmarks import gpu_digits, gpu_parts, gpu_quick
 from convlstm.benchmarks import gpu_report as reports
 from convlstm.benchmarks.apart import WorkFailed, one_line
 from convlstm.benchmarks.benchmark import Row
@@ -23,8 +23,10 @@ from convlstm.benchmarks.gpu_found import (
     PartReport,
     QuickRun,
     QuickStart,
+    QuickStarts,
     Report,
     SpeedTable,
+    StepTimes,
 )
 from convlstm.benchmarks.gpu_goals import goals_of
 from convlstm.benchmarks.gpu_markdown import markdown
@@ -34,10 +36,10 @@ from convlstm.benchmarks.gpu_parts import (
     Progress,
     machine,
     run_checks,
-    run_quick_start,
     run_speed,
     speed,
 )
+from convlstm.benchmarks.gpu_quick import run_quick_start
 from convlstm.benchmarks.gpu_report import JSON_NAME, MARKDOWN_NAME, PARTS, make_report
 from convlstm.commands import gpu_report as command
 from convlstm.commands.main import main
@@ -45,6 +47,7 @@ from convlstm.files.checkpoint import read_checkpoint
 from convlstm.files.safe_files import CheckpointError
 from convlstm.pieces import finish
 from convlstm.settings import configure
+from convlstm.training.captured_trainer import CapturedTrainer
 from convlstm.training.metrics import METRICS, Scores
 from convlstm.training.presets import preset
 from convlstm.training.trainer import Trainer
@@ -138,7 +141,7 @@ def test_every_part_passes_and_is_read_back_from_strict_json(whole):
     found = {name: part["found"] for name, part in report["parts"].items()}
     kinds = {
         "frames per second": ForecastRate,
-        "Quick start": QuickStart,
+        "Quick start": QuickStarts,
         "Moving MNIST": DigitsRun,
     }
     for name, kind in kinds.items():
@@ -152,8 +155,13 @@ def test_every_part_passes_and_is_read_back_from_strict_json(whole):
     assert set(table["rows"][0]) == {field.name for field in fields(Row)}
     assert table["rows"][0]["ratio"] == 1
     assert found["frames per second"]["frames_per_second"] > 0
-    assert [run["seed"] for run in found["Quick start"]["runs"]] == list(TINY.seeds)
+    quick = found["Quick start"]
+    assert [run["seed"] for run in quick["plain"]["runs"]] == list(TINY.seeds)
+    assert all(run["step_ms"] > 0 for run in quick["plain"]["runs"])
+    assert (quick["captured"], quick["not_captured"]) == (None, "")  # a CPU cannot
     digits = found["Moving MNIST"]
+    assert digits["step_times"]["plain"] > 0
+    assert digits["step_times"]["captured"] is None
     assert digits["ended"] == "finished"
     assert digits["scored"] == TINY.sequences
     assert set(digits["model"]) == set(METRICS)
@@ -301,7 +309,7 @@ def test_a_goal_that_is_not_reached_from_every_seed_fails_quick_start(tmp_path):
         "Quick start"
     ]
     assert (part.state, part.reason) == ("failed", "The goal was not reached from seed 0, 1.")
-    assert {run.ended for run in part.found.runs} == {"finished"}
+    assert {run.ended for run in part.found.plain.runs} == {"finished"}
 
 
 def test_a_part_whose_time_is_up_says_so_and_one_without_time_is_not_begun(tmp_path):
@@ -408,11 +416,10 @@ def test_a_training_that_diverges_fails_its_part_with_its_last_good_weights(tmp_
 
 
 def test_a_training_slower_than_thought_is_scored_as_it_is(tmp_path, monkeypatch):
-    def fast(config, device):
-        yield Progress(0.0, "timing")
-        return 1e-9
+    def fast(device, size, captured):
+        yield Progress(0.0, "timing", 1e-6)
 
-    monkeypatch.setattr(gpu_digits, "_time_steps", fast)
+    monkeypatch.setattr(gpu_digits, "time_steps", fast)
     size = replace(TINY, most_flop=1e12)
     report = report_of(tmp_path, {"Moving MNIST": (1.0, run_moving_mnist)}, 0.04, size)
     part = report.parts["Moving MNIST"]
@@ -428,6 +435,157 @@ def test_a_report_that_cannot_be_written_is_an_error_at_its_end_alone(tmp_path):
         pieces = make_report(Order("cpu", TINY, tmp_path), LONG, Here(), {"first": (1.0, done)})
         told.extend(finish(pieces, told.append))
     assert told[-1][1].state == "passed"
+
+
+# Trainings that a GPU repeats by itself; here each step of them is told as it stands.
+
+
+@pytest.fixture
+def captures(monkeypatch):
+    """Have this machine's trainings captured, too."""
+    for module in (gpu_quick, gpu_digits):
+        monkeypatch.setattr(module, "can_capture", lambda device: True)
+
+
+class Uncapturable(CapturedTrainer):
+    """Breaks as its steps are captured, from a step on."""
+
+    begins_at = 2
+
+    def _whole_step(self, *how):
+        if self.step >= self.begins_at:
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+        super()._whole_step(*how)
+
+
+WHY = "RuntimeError: CUDA error: operation not permitted when stream is capturing"
+BOTH = {"Quick start": (0.5, run_quick_start), "Moving MNIST": (1.0, run_moving_mnist)}
+
+
+def test_both_ways_of_training_are_timed_and_what_can_be_captured_is(tmp_path, captures):
+    report = report_of(tmp_path, BOTH)
+    assert {part.state for part in report.parts.values()} == {"passed"}
+    found, digits = (report.parts[name].found for name in BOTH)
+    for ours, theirs in zip(found.captured.runs, found.plain.runs, strict=True):
+        assert (ours.seed, ours.steps, ours.ended) == (theirs.seed, theirs.steps, theirs.ended)
+        assert ours.mse == pytest.approx(theirs.mse, rel=1e-2)
+    assert digits.step_times.plain > 0
+    assert digits.step_times.captured > 0
+    assert (digits.ended, digits.scored) == ("finished", TINY.sequences)
+    assert len(read_checkpoint(tmp_path / RUN_NAME).records) == digits.steps
+    text = (tmp_path / MARKDOWN_NAME).read_text("utf-8")
+    assert (
+        f"{digits.step_times.plain:.2f} ms, and captured {digits.step_times.captured:.2f} ms"
+        in text
+    )
+    assert "Not captured" not in text
+    labels = [line[0].strip() for line in tables(text)[-2][2:]]
+    assert labels == ["0, in a new process", "0", "1"] + [
+        "0, captured, in a new process",
+        "0, captured",
+        "1, captured",
+    ]
+
+
+def test_what_cannot_be_captured_is_trained_without_and_said_in_a_line(
+    tmp_path, monkeypatch, captures
+):
+    for module in (gpu_quick, gpu_digits):
+        monkeypatch.setattr(module, "CapturedTrainer", Uncapturable)
+    report = report_of(tmp_path, BOTH)
+    assert {part.state for part in report.parts.values()} == {"passed"}
+    found, digits = (report.parts[name].found for name in BOTH)
+    assert (found.captured, found.not_captured) == (None, WHY)
+    assert [run.ended for run in found.plain.runs] == ["goal", "goal"]
+    assert (digits.step_times.captured, digits.step_times.not_captured) == (None, WHY)
+    assert (digits.ended, digits.scored) == ("finished", TINY.sequences)
+    lines = (tmp_path / MARKDOWN_NAME).read_text("utf-8").splitlines()
+    assert lines.count(f"Not captured, and trained without: {WHY}") == 2
+
+
+def test_a_captured_training_that_breaks_on_the_way_goes_on_without(
+    tmp_path, monkeypatch, captures
+):
+    def told(device, size, captured):
+        yield Progress(0.0, "timing", 100.0)
+
+    monkeypatch.setattr(gpu_digits, "time_steps", told)
+    monkeypatch.setattr(gpu_digits, "CapturedTrainer", Uncapturable)
+    part = report_of(tmp_path, {"Moving MNIST": (1.0, run_moving_mnist)}).parts["Moving MNIST"]
+    assert part.state == "passed"
+    assert part.found.step_times == StepTimes(100.0, 100.0, WHY)
+    run = read_checkpoint(tmp_path / RUN_NAME)
+    assert len(run.records) == part.found.steps > Uncapturable.begins_at
+    flop = sum(gpu_digits._step_flop(run.config, record.horizon) for record in run.records)
+    assert part.found.flop == pytest.approx(flop)
+    plain = Trainer(run.config)  # the same sequences, as if nothing had been
+    finish(plain.pieces())
+    losses = [record.loss for record in plain.records]
+    assert [record.loss for record in run.records] == pytest.approx(losses, rel=1e-2)
+
+
+def test_captured_steps_that_are_not_timed_in_time_are_not_taken(tmp_path, monkeypatch, captures):
+    class Slow(Here):
+        def pieces(self, work, *arguments, seconds):
+            if work is gpu_digits.time_steps and arguments[-1]:
+                assert seconds == pytest.approx(0.2 * 60 * LONG, rel=0.01)
+                yield Progress(0.0, "timing")
+                return False
+            return (yield from super().pieces(work, *arguments, seconds=seconds))
+
+    order, parts = Order("cpu", TINY, tmp_path), {"Moving MNIST": (1.0, run_moving_mnist)}
+    part = finish(make_report(order, LONG, Slow(), parts)).parts["Moving MNIST"]
+    assert part.state == "passed"
+    assert part.found.step_times.not_captured == "its steps could not be timed in time"
+
+
+def test_each_way_has_its_share_of_the_time_and_a_process_of_its_own(tmp_path, captures):
+    told = []
+
+    class Counting(Here):
+        def pieces(self, work, *arguments, seconds):
+            told.append((arguments[-1], round(seconds / (60 * LONG), 2)))
+            yield None
+            return True
+
+        def end(self):
+            told.append("end")
+
+    order = Order("cpu", TINY, tmp_path)
+    report = finish(make_report(order, LONG, Counting(), {"quick": (1.0, run_quick_start)}))
+    assert report.parts["quick"].state == "passed"
+    begun = told.index((True, 0.5))
+    assert told[begun - 1 : begun + 4] == ["end", (True, 0.5), "end", (False, 1.0), "end"]
+
+
+def test_a_report_that_is_left_while_captured_steps_are_timed_trains_nothing(tmp_path, captures):
+    works = []
+
+    class Noting(Here):
+        def pieces(self, work, *arguments, seconds):
+            works.append(work)
+            return (yield from super().pieces(work, *arguments, seconds=seconds))
+
+    order, parts = Order("cpu", TINY, tmp_path), {"Moving MNIST": (1.0, run_moving_mnist)}
+    pieces = make_report(order, LONG, Noting(), parts)
+    while works.count(gpu_digits.time_steps) < 2:
+        next(pieces)
+    pieces.close()
+    assert read(tmp_path)["parts"]["Moving MNIST"]["state"] == "interrupted"
+    assert not (tmp_path / RUN_NAME).exists()
+
+
+def test_quick_start_that_is_left_does_not_begin_another_way(tmp_path, captures):
+    pieces = make_report(
+        Order("cpu", TINY, tmp_path), LONG, Here(), {"quick": (1.0, run_quick_start)}
+    )
+    for name, piece in pieces:
+        if name == "quick" and piece and piece.found and piece.found.captured:
+            break
+    pieces.close()
+    found = read(tmp_path)["parts"]["quick"]["found"]
+    assert found["captured"] is not None
+    assert found["plain"] is None
 
 
 # How a training is fitted in.
@@ -471,9 +629,13 @@ def speeds(ratio: float, size: str) -> SpeedTable:
     return SpeedTable(size, (plain, reference, replace(ours, train_ms=10 / ratio, ratio=ratio)))
 
 
-def quick(seconds: float, ended: str = "goal") -> QuickStart:
-    runs = [QuickRun(seed, seconds, seconds, 60, 0.0009, ended) for seed in range(5)]
-    return QuickStart(runs[0], tuple(runs))
+def runs(seconds: float, ended: str = "goal") -> QuickStart:
+    each = [QuickRun(seed, seconds, seconds, 2.5, 60, 0.0009, ended) for seed in range(5)]
+    return QuickStart(each[0], tuple(each))
+
+
+def quick(*given) -> QuickStarts:
+    return QuickStarts(runs(*given))
 
 
 def digits(ssim=0.93, mse=29.0, flop=1e17, scored=10_000) -> DigitsRun:
@@ -495,7 +657,11 @@ GOALS = [
     ({"Quick start": quick(0.9)}, 2, "met"),
     ({"Quick start": quick(1.1)}, 2, "not met"),
     ({"Quick start": quick(0.9, "finished")}, 2, "not met"),
-    ({"Quick start": QuickStart(quick(0.9).first, ())}, 2, "not measured"),
+    ({"Quick start": QuickStarts(QuickStart(runs(0.9).first, ()))}, 2, "not measured"),
+    ({"Quick start": QuickStarts()}, 2, "not measured"),
+    ({"Quick start": QuickStarts(runs(1.1), runs(0.9))}, 2, "met"),  # the better way
+    ({"Quick start": QuickStarts(runs(0.9), runs(1.1))}, 2, "met"),
+    ({"Quick start": QuickStarts(runs(1.1), runs(0.9, "finished"))}, 2, "not met"),
     ({"Moving MNIST": digits()}, 3, "met"),
     ({"Moving MNIST": digits(ssim=0.92)}, 3, "not met"),
     ({"Moving MNIST": digits(mse=30.0)}, 3, "not met"),
@@ -562,13 +728,16 @@ def test_the_exit_code_says_that_a_part_failed(command_of, capsys):
     assert capsys.readouterr().out.splitlines()[0].endswith(" s: so it is")
 
 
-def test_ctrl_c_ends_the_report_after_the_piece_under_way(command_of, tmp_path, capsys):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_the_report_after_the_piece_under_way(command_of, tmp_path, capsys, number):
+    before = signal.getsignal(number)
+
     def interrupted(place, order, seconds):
         def work():
-            for number in itertools.count():
-                if number == 3:
-                    signal.raise_signal(signal.SIGINT)
-                yield Progress(0.0, "working", number)
+            for piece in itertools.count():
+                if piece == 3:
+                    signal.raise_signal(number)
+                yield Progress(0.0, "working", piece)
 
         return (yield from place.pieces(work, seconds=seconds))
 
@@ -581,3 +750,4 @@ def test_ctrl_c_ends_the_report_after_the_piece_under_way(command_of, tmp_path, 
     parts = read(tmp_path / "new")["parts"]
     assert (parts["first"]["state"], parts["second"]["state"]) == ("interrupted", "not begun")
     assert parts["first"]["found"] >= 3
+    assert signal.getsignal(number) is before

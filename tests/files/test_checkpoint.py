@@ -275,6 +275,31 @@ def test_a_network_s_file_is_no_run(name):
     assert len(run.records) == 3
 
 
+def test_a_network_s_file_may_have_weights_of_half_precision(tmp_path):
+    trainer = at_stage("digits", "under way")
+    name, large = next(iter(trainer.best_weights.items()))
+    trainer.best_weights = {**trainer.best_weights, name: large + 1e5}  # beyond float16
+    path = tmp_path / "network"
+    save_network(trainer, path, half=True)
+    found = read_checkpoint(path).weights
+    assert set(found) == set(trainer.best_weights)
+    for each, value in trainer.best_weights.items():
+        assert found[each].dtype == torch.float32
+        assert torch.equal(found[each], value if each == name else value.half().float()), each
+    with safe_open(path, "pt") as file:
+        kinds = {each: file.get_slice(each).get_dtype() for each in file.keys()}
+    assert {each for each, kind in kinds.items() if kind == "F32"} == {f"network.{name}"}
+    assert load_checkpoint(path).state_dict().keys() == found.keys()
+
+
+def test_a_network_of_half_precision_holds_no_infinity():
+    trainer = at_stage("squares", "under way")
+    data = bytearray(network_bytes(trainer, half=True))
+    data[-2:] = b"\x00\x7c"  # float16's infinity
+    with pytest.raises(CheckpointError, match="holds NaN or infinity"):
+        read_checkpoint(bytes(data))
+
+
 def test_a_run_s_network_is_the_averaged_one():
     data = saved("digits", "under way")
     checkpoint = read_checkpoint(data)

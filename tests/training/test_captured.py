@@ -242,6 +242,31 @@ def test_every_call_does_the_work_once_captured_or_not(monkeypatch):
     assert cuda.pools == [None, "the first one's"]
 
 
+def test_a_capture_that_fails_says_why_the_work_did(monkeypatch):
+    FakeCuda(monkeypatch)
+
+    @contextlib.contextmanager
+    def capturing(*_, **__):
+        try:
+            yield
+        finally:
+            raise RuntimeError("the capture was invalidated")
+
+    def work() -> None:
+        if repeat._calls[()] == captured.WARM_UPS:
+            raise ValueError("not while capturing")
+
+    monkeypatch.setattr(captured.torch.cuda, "graph", capturing)
+    repeat = Captured(work, torch.device("cuda"))
+    for _ in range(captured.WARM_UPS):
+        repeat()
+    with pytest.raises(ValueError, match="not while capturing"):
+        repeat()
+    repeat._work = lambda: None
+    with pytest.raises(RuntimeError, match="invalidated"):
+        repeat()
+
+
 def test_without_graphs_every_call_does_the_work():
     done = []
     repeat = Captured(lambda *how: done.append(how), torch.device("cpu"))
