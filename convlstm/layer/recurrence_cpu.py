@@ -61,25 +61,29 @@ class Read(NamedTuple):
     """What a scan has found, and kept for the backward pass."""
 
     outputs: Tensor  # h after every frame, (T, B, C, H, W)
-    cells: list[Tensor]  # c after every frame, or after the last one alone; each (B, C, H, W)
+    cells: list[Tensor]  # c after every frame, (B, C, H, W), or none
     partials: list[Tensor]  # `Partials` of every frame, (6, B, C, H, W), or none
 
 
 def read_frames(
     inputs: Inputs, packed: Packed, outputs: Tensor, *, keeps_cells: bool, keeps_partials: bool
-) -> Read:
-    """Read the frames into outputs, (T, B, C, H, W), and keep of each what is asked for."""
+) -> tuple[Read, Tensor]:
+    """Read frames into outputs, (T, B, C, H, W); return what is kept of them, and the last c."""
     x, h, c = inputs
     T, *sizes = outputs.shape
-    cells = [empty_frames(1, *sizes, x.dtype)[0] for _ in range(T if keeps_cells else 1)]
-    partials = [empty_frames(6, *sizes, x.dtype) for _ in range(T if keeps_partials else 0)]
-    gates = empty_frames(4, *sizes, x.dtype)
+    cells, partials = [], []
+    *gates, new_c = empty_frames(5, *sizes, x.dtype)
     for t in range(T):
         leave_if_unwanted()
-        new = outputs[t], cells[t if keeps_cells else 0]
-        _advance(x[t], h, c, packed, gates, new, Partials(*partials[t]) if partials else None)
-        h, c = new
-    return Read(outputs, cells, partials)
+        if keeps_cells:
+            (new_c,) = empty_frames(1, *sizes, x.dtype)
+            cells.append(new_c)
+        if keeps_partials:
+            partials.append(empty_frames(6, *sizes, x.dtype))
+        room = Partials(*partials[t]) if keeps_partials else None
+        _advance(x[t], h, c, packed, gates, (outputs[t], new_c), room)
+        h, c = outputs[t], new_c
+    return Read(outputs, cells, partials), c
 
 
 def _advance(
@@ -87,14 +91,14 @@ def _advance(
     h: Tensor | None,
     c: Tensor | None,
     packed: Packed,
-    gates: Tensor,
+    gates: Sequence[Tensor],
     new: State,
     partials: Partials | None,
 ) -> None:
     """Read one frame.
 
-    It writes into gates, (4, B, C, H, W), whatever it does; into the new state, whose c may be the
-    old one; and into the partials, where they are wanted.
+    It writes into the new state, whose c may be the old one, into the partials, where they are
+    wanted, and into four gates, (B, C, H, W) like all of them, which nobody needs afterwards.
     """
     new_h, new_c = new
     from_x, from_h, bias, peephole, identity = packed
@@ -153,16 +157,17 @@ def go_back(
     together = min(T, max(1, packed.portion // (4 * outputs[0].nbytes)))  # frames
     if outputs.stride(0) > outputs[0].numel():  # a tile, whose frames do not lie side by side
         together = 1
-    if not partials:  # room for h, c and them, computed again
-        gates, again = (empty_frames(n, B, C, H, W, x.dtype) for n in (4, 8))
+    if not partials:  # room for them, and what else a frame needs, computed again
+        *again, again_h, again_c = empty_frames(12, B, C, H, W, x.dtype)
     d_h, (through_c,) = None, empty_frames(1, B, C, H, W, x.dtype)
     d_c = through_c.zero_() if d_c is None else through_c.copy_(d_c)
     for t in reversed(range(T)):
         leave_if_unwanted()
-        before, h = (cells[t - 1], outputs[t - 1]) if t else (first_c, first_h)
-        by = Partials(*(partials[t] if partials else again[2:]))
+        before = (cells[t - 1] if cells else None) if t else first_c
+        h = outputs[t - 1] if t else first_h
+        by = Partials(*(partials[t] if partials else again[:6]))
         if not partials:
-            _advance(x[t], h, before, packed, gates, (again[0], again[1]), by)
+            _advance(x[t], h, before, packed, again[6:], (again_h, again_c), by)
         place = t % together  # so that the group that ends with frame 0 is a whole one
         if place == together - 1 or t == T - 1:
             # Gradients of the gates before their activation, for as many frames as go together.
@@ -176,7 +181,7 @@ def go_back(
         torch.mul(d_c, by.i, out=d_i)
         torch.mul(d_c, by.f, out=d_f)
         torch.mul(d_c, by.g, out=d_g)
-        if before is not None:
+        if t or first_c is not None:
             d_c.mul_(by.before)
         if peephole is not None:
             if sums is not None:

@@ -3,7 +3,6 @@
 Axes: T time (frames), B batch, C channels, H height (px), W width (px).
 """
 
-import itertools
 from collections.abc import Sequence
 
 import torch
@@ -39,7 +38,7 @@ class Scanner:
         weights: the cell's; not to be changed before the backward pass.
         geometry: where its kernels look; the fast way is there for `PLAIN` and square kernels.
         recompute: whether the backward pass computes the gates again: two tensors are kept of a
-            frame instead of seven, for a third more time.
+            frame instead of seven (eight with peepholes), for a third more time.
     """
 
     def __init__(
@@ -122,15 +121,19 @@ class Scan(torch.autograd.Function):
         inputs = Inputs.made(dtype, *tensors[:3])
         _, B, _, H, W = inputs.x.shape
         sizes = tile_sizes(packed, B, H, W)
-        outputs, reads = read_tiles(
-            inputs, packed, sizes, keeps_cells=keeps, keeps_partials=keeps and not recompute
+        reads, (outputs, c) = read_tiles(
+            inputs,
+            packed,
+            sizes,
+            keeps_cells=keeps and (recompute or packed.peephole is not None),
+            keeps_partials=keeps and not recompute,
         )
         if keeps:
             ctx.dtype, ctx.packed, ctx.sizes = dtype, packed, sizes
             ctx.set_materialize_grads(False)
-            ctx.save_for_backward(*tensors, outputs, *itertools.chain(*map(_kept, reads)))
-        # A copy: the backward pass needs it as it is.
-        return outputs, torch.cat([read.cells[-1] for read in reads])
+            kept = (tensor for read in reads for tensor in (*read.cells, *read.partials))
+            ctx.save_for_backward(*tensors, outputs, *kept)
+        return outputs, c
 
     @staticmethod
     def backward(ctx: FunctionCtx, d_outputs: Tensor | None, d_c: Tensor | None) -> Tensors:
@@ -173,11 +176,6 @@ def _is_batched(tensor: Tensor | None) -> bool:
     return tensor is not None and any(is_kind(tensor) for is_kind in is_one)
 
 
-def _kept(read: Read) -> list[Tensor]:
-    """Return what is kept of a tile, besides its outputs."""
-    return [*read.cells, *read.partials]
-
-
 def _unpacked(saved: Tensors, sizes: Sequence[int]) -> tuple[Tensors, Tensor, list[Read]]:
     """Return what was given to a scan (x, h, c and the weights), its outputs, and the tiles."""
     # Hooks on saved tensors give back the numbers, but not always the strides.
@@ -185,7 +183,8 @@ def _unpacked(saved: Tensors, sizes: Sequence[int]) -> tuple[Tensors, Tensor, li
     count, reads = len(kept) // len(sizes), []
     for n, part in enumerate(outputs.split(sizes, 1)):
         mine = kept[n * count : (n + 1) * count]
-        reads.append(Read(part, mine[: len(outputs)], mine[len(outputs) :]))
+        cells, partials = ([t for t in mine if t.ndim == ndim] for ndim in (4, 5))
+        reads.append(Read(part, cells, partials))
     return tensors, outputs, reads
 
 

@@ -9,10 +9,12 @@ Axes: T time (frames), B batch, C channels, H height (px), W width (px).
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from convlstm.layer.kernels_cpu import empty_frames
 from convlstm.layer.packed_cpu import Packed, WeightGradients, joined
+from convlstm.layer.recurrence import State
 from convlstm.layer.recurrence_cpu import Inputs, Read, go_back, read_frames
 
 # Sequences: a gradient by a single one takes oneDNN up to ten times as long.
@@ -29,15 +31,19 @@ def tile_sizes(packed: Packed, B: int, H: int, W: int) -> list[int]:
 
 def read_tiles(
     inputs: Inputs, packed: Packed, sizes: Sequence[int], *, keeps_cells: bool, keeps_partials: bool
-) -> tuple[Tensor, list[Read]]:
-    """Read the frames; return h after each, (T, B, C, H, W), and what was found of each tile."""
+) -> tuple[list[Read], State]:
+    """Read the frames; return what is kept of each tile, and h after each frame with the last c."""
     T, B, _, H, W = inputs.x.shape
     outputs = empty_frames(T, B, packed.from_h.weight.shape[1], H, W, inputs.x.dtype)
     pairs = zip(inputs.split(sizes), outputs.split(sizes, 1), strict=True)
-    return outputs, [
-        read_frames(tile, packed, room, keeps_cells=keeps_cells, keeps_partials=keeps_partials)
-        for tile, room in pairs
-    ]
+    reads, cells = zip(
+        *(
+            read_frames(tile, packed, room, keeps_cells=keeps_cells, keeps_partials=keeps_partials)
+            for tile, room in pairs
+        ),
+        strict=True,
+    )
+    return list(reads), (outputs, torch.cat(cells))
 
 
 def go_back_tiles(
