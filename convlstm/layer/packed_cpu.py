@@ -19,9 +19,9 @@ from convlstm.layer.kernels_cpu import Convolution, identity
 
 # Bytes of gates, for each thread, that stay in its cache while they are worked on; gradients of
 # weights take 1.6 times as long from beyond.
-_PER_THREAD = 2**20
+_PER_THREAD = 2**21
 # Likewise for each byte of the weights: a convolution of less spends its time on reading those.
-_PER_WEIGHT = 8
+_PER_WEIGHT = 4
 
 
 class Packed(NamedTuple):
