@@ -34,7 +34,8 @@ class ConvLSTM(LayerBase):
         forget_bias: initial bias of the forget gates, 0 included; None leaves it as it is drawn.
         residual: whether every layer after the first adds its input to its output.
         recompute: whether training computes the gates again in the backward pass: two tensors are
-            kept of a frame instead of seven, for a third more time and the same numbers.
+            kept of a frame instead of seven (eight with peepholes), for a third more time and the
+            same numbers.
         stride: px from one place of the kernels that read a layer's input to the next; its state
             and output are so many times smaller, rounded up. Given as kernel_size is.
         dilation: px from one of a kernel's pixels to the next, of input and state. Given likewise.

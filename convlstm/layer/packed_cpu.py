@@ -17,9 +17,11 @@ from torch.autograd.function import FunctionCtx
 
 from convlstm.layer.kernels_cpu import Convolution, identity
 
-# Bytes of gate gradients that are turned into weight gradients at once. One convolution over many
-# small frames is up to 1.5 times as fast as one for each; over more than a cache holds it is not.
-TOGETHER = 2**22
+# Bytes of gates, for each thread, that stay in its cache while they are worked on; gradients of
+# weights take 1.6 times as long from beyond.
+_PER_THREAD = 2**21
+# Likewise for each byte of the weights: a convolution of less spends its time on reading those.
+_PER_WEIGHT = 4
 
 
 class Packed(NamedTuple):
@@ -41,6 +43,11 @@ class Packed(NamedTuple):
         from_x = Convolution(gates[:, :in_channels], B, H, W)
         from_h = Convolution(gates[:, in_channels:], B, H, W)
         return cls(from_x, from_h, bias, peephole, identity(dtype))
+
+    @property
+    def portion(self) -> int:
+        """Bytes of gates, or of their gradients, that are best worked on at once."""
+        return max(_PER_THREAD * torch.get_num_threads(), _PER_WEIGHT * self.from_h.weight.nbytes)
 
 
 class WeightGradients:
@@ -71,7 +78,7 @@ class WeightGradients:
             if other is not packed or (other_h is None) != (h is None):
                 self._add_up()
         self._pending.append((packed, d_gates, x, h))
-        if sum(d_gates.nbytes for _, d_gates, _, _ in self._pending) >= TOGETHER:
+        if sum(d_gates.nbytes for _, d_gates, _, _ in self._pending) >= packed.portion:
             self._add_up()
 
     def add_peephole(self, gradient: Tensor) -> None:
@@ -89,17 +96,18 @@ class WeightGradients:
             return
         (packed, *_), d_gates, x, h = zip(*self._pending, strict=True)
         self._pending = []
-        d_gates, x = _joined(d_gates), _joined(x)
+        d_gates, x = joined(d_gates), joined(x)
         d_weight, d_bias, _ = self._totals
         found, found_bias = packed.from_x.weight_gradient(d_gates, x, wants_bias=d_bias is not None)
         d_weight[:, : x.shape[1]] += found
         if d_bias is not None:
             d_bias += found_bias
         if h[0] is not None:
-            d_weight[:, x.shape[1] :] += packed.from_h.weight_gradient(d_gates, _joined(h))[0]
+            d_weight[:, x.shape[1] :] += packed.from_h.weight_gradient(d_gates, joined(h))[0]
 
 
-def _joined(frames: Sequence[Tensor]) -> Tensor:
+def joined(frames: Sequence[Tensor]) -> Tensor:
+    """Put frames one behind the other; a single piece is not copied."""
     return frames[0] if len(frames) == 1 else torch.cat(frames)
 
 

@@ -3,6 +3,8 @@
 Axes: T time (frames), B batch, C channels, H height (px), W width (px).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
@@ -20,7 +22,8 @@ from convlstm.layer.recurrence import (
     in_one_type,
     reference_scan,
 )
-from convlstm.layer.recurrence_cpu import Inputs, Read, Step, go_back, read_frames
+from convlstm.layer.recurrence_cpu import Inputs, Read
+from convlstm.layer.tiles_cpu import go_back_tiles, read_tiles, tile_sizes
 
 Tensors = tuple[Tensor | None, ...]
 
@@ -35,7 +38,7 @@ class Scanner:
         weights: the cell's; not to be changed before the backward pass.
         geometry: where its kernels look; the fast way is there for `PLAIN` and square kernels.
         recompute: whether the backward pass computes the gates again: two tensors are kept of a
-            frame instead of seven, for a third more time.
+            frame instead of seven (eight with peepholes), for a third more time.
     """
 
     def __init__(
@@ -116,20 +119,28 @@ class Scan(torch.autograd.Function):
         """Read the frames."""
         keeps = any(ctx.needs_input_grad)
         inputs = Inputs.made(dtype, *tensors[:3])
-        read = read_frames(inputs, packed, keeps_cells=keeps, keeps_steps=keeps and not recompute)
+        _, B, _, H, W = inputs.x.shape
+        sizes = tile_sizes(packed, B, H, W)
+        reads, (outputs, c) = read_tiles(
+            inputs,
+            packed,
+            sizes,
+            keeps_cells=keeps and (recompute or packed.peephole is not None),
+            keeps_partials=keeps and not recompute,
+        )
         if keeps:
-            ctx.dtype, ctx.packed = dtype, packed
+            ctx.dtype, ctx.packed, ctx.sizes = dtype, packed, sizes
             ctx.set_materialize_grads(False)
-            kept = (*read.cells, *(tensor for step in read.steps for tensor in step))
-            ctx.save_for_backward(*tensors, read.outputs, *kept)
-        return read.outputs, read.cells[-1].clone()  # the backward pass needs it as it is
+            kept = (tensor for read in reads for tensor in (*read.cells, *read.partials))
+            ctx.save_for_backward(*tensors, outputs, *kept)
+        return outputs, c
 
     @staticmethod
     def backward(ctx: FunctionCtx, d_outputs: Tensor | None, d_c: Tensor | None) -> Tensors:
         """Go back through the frames."""
         if d_outputs is None and d_c is None:  # whoever read the results passed nothing back
             return (None,) * 10
-        tensors, read = _unpacked(ctx.saved_tensors)
+        tensors, outputs, reads = _unpacked(ctx.saved_tensors, ctx.sizes)
         is_batched = any(map(_is_batched, (d_outputs, d_c)))
         if torch.is_grad_enabled() or is_batched:  # the caller differentiates this again, or vmaps
             found = _differentiable(ctx.dtype, tensors, (d_outputs, d_c))
@@ -142,16 +153,16 @@ class Scan(torch.autograd.Function):
         # Like what is saved, the packed weights go with the first pass; a second, through a graph
         # that was kept, packs anew.
         ctx.packed = None
-        found = go_back(
+        found = go_back_tiles(
             inputs,
             packed,
-            read,
-            torch.zeros_like(read.outputs) if d_outputs is None else channels_last(d_outputs),
+            reads,
+            torch.zeros_like(outputs) if d_outputs is None else channels_last(d_outputs),
             d_c,
             torch.empty_like(inputs.x) if ctx.needs_input_grad[4] else None,
             running(token) if wants_weights else None,
         )
-        d_token = read.outputs.new_zeros((), dtype=torch.float32) if wants_weights else None
+        d_token = outputs.new_zeros((), dtype=torch.float32) if wants_weights else None
         d_inputs = (
             None if gradient is None or tensor is None else gradient.to(tensor.dtype)
             for gradient, tensor in zip(found, tensors[:3], strict=True)
@@ -165,13 +176,16 @@ def _is_batched(tensor: Tensor | None) -> bool:
     return tensor is not None and any(is_kind(tensor) for is_kind in is_one)
 
 
-def _unpacked(saved: Tensors) -> tuple[Tensors, Read]:
-    """Return what was given to a scan (x, h, c and the weights), and what it has kept."""
+def _unpacked(saved: Tensors, sizes: Sequence[int]) -> tuple[Tensors, Tensor, list[Read]]:
+    """Return what was given to a scan (x, h, c and the weights), its outputs, and the tiles."""
     # Hooks on saved tensors give back the numbers, but not always the strides.
     tensors, (outputs, *kept) = saved[:6], map(channels_last, saved[6:])
-    cells, parts = kept[: len(outputs)], kept[len(outputs) :]
-    steps = [Step(*step) for step in zip(parts[::3], parts[1::3], parts[2::3], strict=True)]
-    return tensors, Read(outputs, cells, steps)
+    count, reads = len(kept) // len(sizes), []
+    for n, part in enumerate(outputs.split(sizes, 1)):
+        mine = kept[n * count : (n + 1) * count]
+        cells, partials = ([t for t in mine if t.ndim == ndim] for ndim in (4, 5))
+        reads.append(Read(part, cells, partials))
+    return tensors, outputs, reads
 
 
 def _differentiable(dtype: torch.dtype, tensors: Tensors, d_results: Tensors) -> Tensors:

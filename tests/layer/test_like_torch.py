@@ -334,7 +334,9 @@ def test_a_graph_that_was_kept_keeps_what_it_needs_until_its_last_pass():
     torch.testing.assert_close(gradients(outputs, layer), once)
 
 
-@pytest.mark.parametrize(("options", "count"), [({}, 7), ({"recompute": True}, 2)], ids=str)
+@pytest.mark.parametrize(
+    ("options", "count"), [({}, 7), ({"peephole": True}, 8), ({"recompute": True}, 2)], ids=str
+)
 def test_of_every_frame_as_many_tensors_are_saved_as_the_docstring_says(options, count):
     layer, x, saved = ConvLSTM(2, 4, **options), frames(2, 5, 2, 6, 7), []
     given = {tensor.data_ptr() for tensor in (x, *layer.parameters())}
