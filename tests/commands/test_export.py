@@ -42,8 +42,8 @@ def test_a_record_a_file_says_the_same_to_programs(
     (about,) = parse(capsys.readouterr().out)
     assert about["file"] == str(tmp_path / "network-step.pt2")
     assert about["bytes"] == (tmp_path / "network-step.pt2").stat().st_size
-    assert (about["scene"], about["canvas"], about["canvas_multiple"]) == ("digits", [32, 32], 4)
-    assert about["inputs"][1]["shape"] == ["batch", 2, "height/4", "width/4"]
+    assert (about["scene"], about["canvas"], about["canvas_multiple"]) == ("digits", [32, 32], 8)
+    assert about["inputs"][1]["shape"] == ["batch", 2, "height/8", "width/8"]
 
 
 @pytest.mark.parametrize("before", [None, b"an earlier file"])

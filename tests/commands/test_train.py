@@ -35,7 +35,11 @@ DRAWN = {
     | {"forecast.png", "ssim_by_lead_time.png", "truth_and_prediction.gif"},
 }
 # A kernel of 3 with a bias for four gates of 2 channels, and a 1x1 head: to one pixel, or to 16.
-PARAMETERS = {"squares": 8 * (3 * 9 + 1) + 3, "digits": 8 * (18 * 9 + 1) + 3 * 16}
+# Gates, then what draws; of digits the flows, masks and paint of patches of 64 pixels.
+PARAMETERS = {
+    "squares": 8 * (3 * 9 + 1) + 3,
+    "digits": 8 * (66 * 9 + 1) + 3 * (2 * 9 * 2 + 2 * 64 + 2 * 64),
+}
 SHORT = {
     "squares": [*TINY["squares"], "--preset", "article", "--epochs", "3", "--evaluate-every", "2"],
     "digits": [*TINY["digits"], "--epochs", "3", "--evaluate-every", "2"],
