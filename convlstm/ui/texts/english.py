@@ -946,8 +946,8 @@ ENGLISH: dict[str, str] = {
     "sentence deep": "Three layers with residual connections: sharper in the end, but each "
     "step takes far longer.",
     "preset one-digit": "One digit",
-    "sentence one-digit": "One digit that bounces. A small network moves the last frame on and "
-    "need not draw it: in a minute the next frames are sharp, and later ones follow.",
+    "sentence one-digit": "One digit that bounces. The network moves the last frame on: in a "
+    "minute the next frames are sharp.",
     "preset two-digits": "Two digits",
     "sentence two-digits": "The two digits of the Moving MNIST benchmark, which pass over each "
     "other. The next frame is good in minutes; ten frames ahead takes hours.",
