@@ -227,7 +227,7 @@ _SMALL: dict[str, object] = {
     "evaluate_every": 100,
 }
 PRESETS: dict[str, dict[str, object]] = {
-    "one-digit": {**_SMALL, "output": "transport", "loss": "mse+ssim"},
+    "one-digit": {**_SMALL, "output": "transport"},
     "two-digits": {**_COMPACT, "epochs": 1500, "evaluate_every": 150},
     "states-only": {**_SMALL, "rollout": "states"},
     "moving-mnist-compact": {

@@ -39,7 +39,7 @@ from convlstm.training.presets import preset
 
 RECORDED = json.loads((Path(__file__).parent / "recorded.json").read_text())
 HERE = (torch.__version__, torch.backends.cpu.get_cpu_capability())
-_OLD = {"output": "sigmoid", "loss": "bce+ssim", "patch_size": 4}
+_OLD = {"output": "sigmoid", "patch_size": 4}
 OLD_DIGITS: dict[str, dict[str, object]] = {
     "one-digit": _OLD,
     "two-digits": {**_OLD, "hidden_channels": 64},
