@@ -834,8 +834,7 @@ CHINESE: dict[str, str] = {
     "preset deep": "更深也更慢",
     "sentence deep": "三层加残差连接：最终更清晰，但每一步慢得多。",
     "preset one-digit": "一个数字",
-    "sentence one-digit": "一个反弹的数字。网络只需搬动最后一帧："
-    "一分钟内，接下来的几帧就预测得不错。",
+    "sentence one-digit": "一个反弹的数字。网络只需搬动最后一帧：一分钟内就能预测好前几帧。",
     "preset two-digits": "两个数字",
     "sentence two-digits": "Moving MNIST 标准测试的两个数字，互相穿越。几分钟就能预测好下一帧，"
     "预测十帧之后则要几小时。",
