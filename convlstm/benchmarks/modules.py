@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from convlstm.layer.convlstm import ConvLSTM
-from convlstm.layer.kernels_cpu import channels_last
+from convlstm.layer.layout import channels_last
 from convlstm.layer.recurrence import apart, reference_scan, step
 from convlstm.layer.scan_cuda import CudaScanner, Kernels
 

@@ -29,28 +29,6 @@ def is_supported(dtype: torch.dtype) -> bool:
     return dtype == torch.float32
 
 
-def empty_frames(n: int, B: int, C: int, H: int, W: int, dtype: torch.dtype) -> Tensor:
-    """Make n frames with nothing in them, (n, B, C, H, W), each channels last."""
-    frames = torch.empty(n, B, H, W, C, dtype=dtype, device="cpu")  # whatever the default device
-    return frames.permute(0, 1, 4, 2, 3)
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """Return x (..., C, H, W) channels last, with strides that say so even where C is 1.
-
-    Without a copy where it lies so already.
-    """
-    *others, C, H, W = x.shape
-    strides, size = [1, W * C, C], C * H * W
-    for n in reversed(others):
-        strides.insert(0, size)
-        size *= n
-    if x.stride() == tuple(strides):
-        return x
-    x = x.movedim(-3, -1).contiguous().movedim(-1, -3)
-    return x.as_strided(x.shape, strides)
-
-
 class Convolution:
     """A convolution that keeps H and W, for many frames of one shape.
 

@@ -8,22 +8,6 @@ import torch
 from torch import Tensor
 
 
-def empty_frames(*shape: int, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Make frames (T, B, C, H, W) with nothing in them."""
-    T, B, C, H, W = shape
-    frames = torch.empty(T, B, H, W, C, dtype=dtype or like.dtype, device=like.device)
-    return frames.permute(0, 1, 4, 2, 3)
-
-
-def merged(frames: Tensor) -> Tensor:
-    """(T, B, C, H, W) to (T * B, C, H, W), without a copy.
-
-    `flatten` would give one channel the strides of channels first.
-    """
-    T, B, C, H, W = frames.shape
-    return frames.as_strided((T * B, C, H, W), (C * H * W, 1, W * C, C))
-
-
 def convolve(x: Tensor, kernel: Tensor) -> Tensor:
     """Convolve x (B, in, H, W) with a kernel (out, in, k, k), k odd; H and W stay."""
     return torch.conv2d(x, kernel, padding=_padding(kernel))

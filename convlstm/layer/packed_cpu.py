@@ -6,14 +6,11 @@ the convolutions of a small frame, and one gradient for each frame more than one
 Axes: B batch, C channels, H height (px), W width (px).
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 from convlstm.layer.kernels_cpu import Convolution, identity
 
@@ -109,35 +106,3 @@ class WeightGradients:
 def joined(frames: Sequence[Tensor]) -> Tensor:
     """Put frames one behind the other; a single piece is not copied."""
     return frames[0] if len(frames) == 1 else torch.cat(frames)
-
-
-class Token(torch.autograd.Function):
-    """What ties scans, in the graph, to the weights that they share: made of those weights.
-
-    Nothing in itself; its backward pass runs after those of all scans that were given it, and
-    returns the gradients that they have added to its `running` sums.
-
-    It saves nothing, so that whoever acts on saved tensors, as `torch.utils.checkpoint` does, finds
-    the same ones whether a scan is the first to ask for the token or not. The scans save the
-    weights, and find out if they change in between.
-    """
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, *weights: Tensor | None) -> Tensor:
-        """Make the token."""
-        # By the number of the backward pass: one may begin inside another (`torch.utils.checkpoint`
-        # with reentry), and one that failed must leave nothing to the next.
-        ctx.sums = defaultdict(partial(WeightGradients, weights))
-        return torch.empty((), device="cpu")
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, _: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients that the scans have added in this pass, and forget them."""
-        totals = running(ctx).totals()
-        del ctx.sums[torch._C._current_graph_task_id()]
-        return tuple(totals)
-
-
-def running(token: FunctionCtx) -> WeightGradients:
-    """Return a token's sums in the backward pass that asks, at first zeros."""
-    return token.sums[torch._C._current_graph_task_id()]

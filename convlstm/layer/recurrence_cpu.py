@@ -22,7 +22,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from convlstm.layer.kernels_cpu import channels_last, empty_frames, tanh
+from convlstm.layer.kernels_cpu import tanh
+from convlstm.layer.layout import channels_last, empty_frames, merged
 from convlstm.layer.packed_cpu import Packed, WeightGradients
 from convlstm.layer.recurrence import State
 from convlstm.pieces import leave_if_unwanted
@@ -194,7 +195,7 @@ def go_back(
             continue
         frames = slice(t, t + len(d_gates))
         if d_x is not None:
-            d_x[frames] = from_x.input_gradient(_merge(d_gates)).unflatten(0, (-1, B))
+            d_x[frames] = from_x.input_gradient(merged(d_gates)).unflatten(0, (-1, B))
         if sums is None:
             continue
         if t == 0:  # the state before it came from outside
@@ -202,18 +203,8 @@ def go_back(
             frames, d_gates = slice(1, frames.stop), d_gates[1:]
         if len(d_gates):
             earlier = outputs[frames.start - 1 : frames.stop - 1]
-            sums.add(packed, *(_merge(part) for part in (d_gates, x[frames], earlier)))
+            sums.add(packed, *(merged(part) for part in (d_gates, x[frames], earlier)))
     return d_h if first_h is not None else None, d_c
-
-
-def _merge(frames: Tensor) -> Tensor:
-    """(T, B, C, H, W) to (T * B, C, H, W), channels last.
-
-    `flatten` would give one channel the strides of channels first, and a convolution that sees
-    them copies everything: a fifth of a training step.
-    """
-    T, B, C, H, W = frames.shape
-    return frames.as_strided((T * B, C, H, W), (C * H * W, 1, W * C, C))
 
 
 def _peephole_gradient(

@@ -11,8 +11,8 @@ from torch.autograd import forward_ad
 from torch.autograd.function import FunctionCtx
 
 from convlstm.layer import kernels_cpu
-from convlstm.layer.kernels_cpu import channels_last
-from convlstm.layer.packed_cpu import Packed, Token, running
+from convlstm.layer.layout import channels_last
+from convlstm.layer.packed_cpu import Packed, WeightGradients
 from convlstm.layer.recurrence import (
     PLAIN,
     Geometry,
@@ -23,6 +23,7 @@ from convlstm.layer.recurrence import (
     reference_scan,
 )
 from convlstm.layer.recurrence_cpu import Inputs, Read
+from convlstm.layer.shared_sums import Token, running
 from convlstm.layer.tiles_cpu import go_back_tiles, read_tiles, tile_sizes
 
 Tensors = tuple[Tensor | None, ...]
@@ -66,7 +67,7 @@ class Scanner:
             return reference_scan(x, state, weights, geometry, running, recompute=recompute)
         records = torch.is_grad_enabled()
         if records and self._token is None:
-            self._token = Token.apply(*self._weights)
+            self._token = Token.apply(WeightGradients, *self._weights)
         key = dtype, x.shape[1], *x.shape[3:]
         if key not in self._packed:
             self._packed[key] = Packed.made(*key, self._weights)

@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from convlstm.layer import kernels_eager
-from convlstm.layer.kernels_cpu import channels_last
-from convlstm.layer.kernels_cuda import convolve, empty_frames, gradients, merged
+from convlstm.layer.kernels_cuda import convolve, gradients
+from convlstm.layer.layout import channels_last, empty_frames, merged
 from convlstm.layer.recurrence import (
     PLAIN,
     Geometry,
@@ -32,7 +32,8 @@ from convlstm.layer.recurrence import (
     in_one_type,
     reference_scan,
 )
-from convlstm.layer.shared_cuda import Part, Ready, Token, running, sums_of
+from convlstm.layer.shared_cuda import OnceToken, Part, Ready, WeightGradients, sums_of
+from convlstm.layer.shared_sums import running
 
 _MOST_ELEMENTS = 2**31  # of a frame's gates: kernels count in 32 bits
 
@@ -105,7 +106,7 @@ class CudaScanner:
         dtype = computed_in(x, state, self._weights)
         records = torch.is_grad_enabled()
         if records and self._token is None:
-            self._token = Token.apply(*self._weights)
+            self._token = OnceToken.apply(WeightGradients, *self._weights)
         if dtype not in self._ready:
             self._ready[dtype] = Ready.made(dtype, x.shape[2], self._weights)
         kernels = self._kernels or kernels_for(x.device.type)
@@ -193,8 +194,8 @@ def _read(
     (T, B), sides, C = x.shape[:2], x.shape[3:], ready.of_h.shape[1]
     # With no bias: that would be one more launch, over all of the gates.
     gates = channels_last(convolve(merged(x), ready.of_x)).unflatten(0, (T, B))
-    hs = empty_frames(T + 1, B, C, *sides, like=x)
-    cs = empty_frames(T + 1 if keeps else 1, B, C, *sides, like=x)
+    hs = empty_frames(T + 1, B, C, *sides, x.dtype, x.device)
+    cs = empty_frames(T + 1 if keeps else 1, B, C, *sides, x.dtype, x.device)
     if h is not None:
         hs[0].copy_(h)
         cs[0].copy_(c)
@@ -229,9 +230,9 @@ def _go_back(
     x, hs, cs, gates = read
     d_outputs, d_c = d_results
     d_outputs = torch.zeros_like(hs[1:]) if d_outputs is None else channels_last(d_outputs)
-    d_gates = empty_frames(*gates.shape, like=gates)
+    d_gates = empty_frames(*gates.shape, gates.dtype, gates.device)
     # It is carried through all frames, and so has more digits than they have.
-    (carried,) = empty_frames(1, *cs.shape[1:], like=cs, dtype=sums_of(cs.dtype))
+    (carried,) = empty_frames(1, *cs.shape[1:], sums_of(cs.dtype), cs.device)
     carried = carried.zero_() if d_c is None else carried.copy_(d_c)
     d_h = None
     for t in reversed(range(len(x))):

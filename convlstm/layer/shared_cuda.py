@@ -6,18 +6,17 @@ small convolutions, each with a copy of all the weights to add up.
 Axes: T time (frames), B batch, C channels, H height (px), W width (px).
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
-from convlstm.layer.kernels_cpu import channels_last
-from convlstm.layer.kernels_cuda import gradients, merged
+from convlstm.layer.kernels_cuda import gradients
+from convlstm.layer.layout import channels_last, merged
 from convlstm.layer.recurrence import apart
+from convlstm.layer.shared_sums import Token
 
 
 class Ready(NamedTuple):
@@ -112,31 +111,10 @@ class WeightGradients:
                 self._totals[0][:, part] += gradients(d_gates, *read, of_kernel=True)[1]
 
 
-class Token(torch.autograd.Function):
-    """What ties scans, in the graph, to the weights that they share: made of those weights.
+class OnceToken(Token):
+    """A token of weights whose gradients have none, as those of a scan here."""
 
-    Nothing in itself; its backward pass runs after those of all scans that were given it, and
-    returns the gradients that they have added to its `running` sums. As `packed_cpu.Token`.
-    """
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, *weights: Tensor | None) -> Tensor:
-        """Make the token."""
-        ctx.sums = defaultdict(partial(WeightGradients, weights))  # by backward pass
-        return torch.empty((), device=weights[0].device)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, _: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients that the scans have added in this pass, and forget them."""
-        totals = running(ctx).totals()
-        del ctx.sums[torch._C._current_graph_task_id()]
-        return tuple(totals)
-
-
-def running(token: FunctionCtx) -> WeightGradients:
-    """Return a token's sums in the backward pass that asks, at first zeros."""
-    return token.sums[torch._C._current_graph_task_id()]
+    backward = staticmethod(once_differentiable(Token.backward))
 
 
 def sums_of(dtype: torch.dtype) -> torch.dtype:

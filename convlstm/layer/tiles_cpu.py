@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from convlstm.layer.kernels_cpu import empty_frames
+from convlstm.layer.layout import empty_frames
 from convlstm.layer.packed_cpu import Packed, WeightGradients, joined
 from convlstm.layer.recurrence import State
 from convlstm.layer.recurrence_cpu import Inputs, Read, go_back, read_frames

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from convlstm.layer import kernels_cpu, recurrence_cpu, scan_cpu
+from convlstm.layer import kernels_cpu, layout, scan_cpu
 from convlstm.layer.recurrence import Weights, reference_scan
 from convlstm.layer.scan_cpu import Scanner
 
@@ -340,8 +340,8 @@ def test_a_finished_rollout_s_weights_are_freed_at_once():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_merged_frames_keep_the_strides_of_channels_last(channels):
-    frames = recurrence_cpu.empty_frames(4, 2, channels, 6, 5, torch.float32)
+    frames = layout.empty_frames(4, 2, channels, 6, 5, torch.float32)
     frames.copy_(torch.rand(frames.shape, generator=torch.Generator().manual_seed(0)))
-    merged = recurrence_cpu._merge(frames[1:3])
+    merged = layout.merged(frames[1:3])
     assert torch.equal(merged, frames[1:3].flatten(0, 1))
     assert merged.stride() == (30 * channels, 1, 5 * channels, channels)
