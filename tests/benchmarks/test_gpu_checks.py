@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from convlstm.benchmarks import gpu_checks
+from convlstm.benchmarks import gpu_checks, gpu_scans
 from convlstm.benchmarks.gpu_checks import CHECKS, CheckFailed
 from convlstm.training.captured_trainer import CapturedTrainer
 from convlstm.training.trainer import Trainer
@@ -37,10 +37,10 @@ def test_it_holds(name, device, size):
 @pytest.mark.parametrize("wrong", ["output", "gradient", "not a number"])
 @pytest.mark.parametrize(
     ("name", "check", "who"),
-    [("_layer", gpu_checks.scan, "the layer"), ("_gpu_scan", gpu_checks.gpu_scan, "the GPU scan")],
+    [("_layer", gpu_scans.scan, "the layer"), ("_gpu_scan", gpu_scans.gpu_scan, "the GPU scan")],
 )
 def test_a_layer_that_computes_something_else_is_seen(monkeypatch, dtype, wrong, name, check, who):
-    read = getattr(gpu_checks, name)
+    read = getattr(gpu_scans, name)
 
     def read_wrongly(layer, x, state):
         outputs, last = read(layer, x, state)
@@ -53,15 +53,15 @@ def test_a_layer_that_computes_something_else_is_seen(monkeypatch, dtype, wrong,
             outputs = outputs / outputs.bool()[..., :1, :1].logical_not()
         return outputs, last
 
-    monkeypatch.setattr(gpu_checks, name, read_wrongly)
+    monkeypatch.setattr(gpu_scans, name, read_wrongly)
     with pytest.raises(CheckFailed, match=f"{who} is off by"):
         check(CPU, "tiny", dtype)
 
 
 def test_a_reference_that_is_off_is_seen(monkeypatch):
-    monkeypatch.setitem(gpu_checks._MOST_OF_REFERENCE, "bfloat16", 1e-4)
+    monkeypatch.setitem(gpu_scans._MOST_OF_REFERENCE, "bfloat16", 1e-4)
     with pytest.raises(CheckFailed, match="the reference is off by"):
-        gpu_checks.scan(CPU, "tiny", "bfloat16")
+        gpu_scans.scan(CPU, "tiny", "bfloat16")
 
 
 class Bursting(Trainer):
