@@ -46,9 +46,8 @@ def train(page: Page) -> None:
     """Train to the end, and wait until the server has noted it."""
     noted = page.locator(".lesson-facts > div").count()
     press(page, "train")
-    wait_for_state(page, "training")
-    wait_for_state(page, "finished", timeout=2 * PATIENCE)
-    expect(page.locator(".lesson-facts > div")).to_have_count(noted + 1)
+    expect(page.locator(".lesson-facts > div")).to_have_count(noted + 1, timeout=2 * PATIENCE)
+    wait_for_state(page, "finished")
 
 
 def set_choice(page: Page, name: str, value: str) -> None:
