@@ -145,8 +145,9 @@ def _upgrade_forecaster(config: TrainConfig, tensors: Tensors, progress: Values)
     progress["averages"] = 1 + len(steps) if config.ema else 0
 
 
-# What the squares were before they could hide.
-_OLD_SQUARES: Values = {
+# What the squares were before they could hide, and what "bce+ssim" was before its shares could be
+# chosen.
+_EARLIER: Values = {
     "small_frames": 0.0,
     "exact_speed": False,
     "bar_width": 0,
@@ -154,13 +155,14 @@ _OLD_SQUARES: Values = {
     "bar_hides": "input",
     "bar_grows": 0.0,
     "dropped_frames": 0.0,
+    "ssim_weight": 0.1,
 }
 VERSIONS: dict[tuple[str, str], Version] = {
-    (FORMAT, VERSION): Version(lacking=_OLD_SQUARES),
+    (FORMAT, VERSION): Version(lacking=_EARLIER),
     (FORMAT, "1"): Version(
         scene="squares",
         lacking={
-            **_OLD_SQUARES,
+            **_EARLIER,
             "architecture": "stack",
             "patch_size": 1,
             "attention": False,
@@ -188,6 +190,7 @@ VERSIONS: dict[tuple[str, str], Version] = {
     ("convlstm-forecaster", "3"): Version(
         scene="digits",
         lacking={
+            **_EARLIER,
             "output": "sigmoid",
             "peephole": False,
             "batches_per_epoch": 1,

@@ -46,6 +46,11 @@ class TrainConfig(Settings):
         "what training makes small; mse+ssim is 0.7 MSE + 0.3 (1 - SSIM); those with bce need the "
         "sigmoid or the transport output",
     )
+    ssim_weight: float = setting(
+        0.1,
+        Number(0, 100, shown_high=2, step=0.05),
+        "what 1 - SSIM counts beside the cross-entropy in bce+ssim",
+    )
     batch_size: int = setting(
         4, Integer(1, 1024, shown_high=32), "sequences in a step, over all processes"
     )

@@ -11,7 +11,6 @@ from torch import Tensor
 
 SSIM_WINDOW = 11  # px; with SSIM_SIGMA the window of Wang et al. 2004
 SSIM_SIGMA = 1.5  # px
-_SSIM_WEIGHT = 0.1  # of "bce+ssim", where both terms are of one size on moving digits
 MSE_SHARE = 0.7  # of the composite loss, as in "0.7 MSE + 0.3 (1 - SSIM)"
 
 
@@ -61,22 +60,25 @@ def _dissimilarity(intensities: Tensor, truth: Tensor) -> Tensor:
     return 1 - gaussian_ssim(intensities, truth)
 
 
-# Each takes the head's values, the intensities made of them, and the true frames.
-LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+# Each takes the head's values, the intensities made of them, the true frames, and what 1 - SSIM
+# counts beside the cross-entropy.
+LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
     # Nats per pixel, on the logits, where it is exact however sure the network is.
-    "bce": lambda values, intensities, truth: F.binary_cross_entropy_with_logits(values, truth),
-    "mse": lambda values, intensities, truth: F.mse_loss(intensities, truth),
-    "l1": lambda values, intensities, truth: F.l1_loss(intensities, truth),
-    "l1+mse": lambda values, intensities, truth: (
+    "bce": lambda values, intensities, truth, ssim_weight: F.binary_cross_entropy_with_logits(
+        values, truth
+    ),
+    "mse": lambda values, intensities, truth, ssim_weight: F.mse_loss(intensities, truth),
+    "l1": lambda values, intensities, truth, ssim_weight: F.l1_loss(intensities, truth),
+    "l1+mse": lambda values, intensities, truth, ssim_weight: (
         F.l1_loss(intensities, truth) + F.mse_loss(intensities, truth)
     ),
-    "ssim": lambda values, intensities, truth: _dissimilarity(intensities, truth),
-    "mse+ssim": lambda values, intensities, truth: (
+    "ssim": lambda values, intensities, truth, ssim_weight: _dissimilarity(intensities, truth),
+    "mse+ssim": lambda values, intensities, truth, ssim_weight: (
         MSE_SHARE * F.mse_loss(intensities, truth)
         + (1 - MSE_SHARE) * _dissimilarity(intensities, truth)
     ),
-    "bce+ssim": lambda values, intensities, truth: (
+    "bce+ssim": lambda values, intensities, truth, ssim_weight: (
         F.binary_cross_entropy_with_logits(values, truth)
-        + _SSIM_WEIGHT * _dissimilarity(intensities, truth)
+        + ssim_weight * _dissimilarity(intensities, truth)
     ),
 }

@@ -8,6 +8,7 @@ import contextlib
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -309,7 +310,7 @@ class Trainer:
             valid = clip.valid[:, -asked:]
             frames = torch.where(valid, frames, truth)
             values = torch.where(valid, values, truth.logit(NEARLY))
-        loss = LOSSES[config.loss](values, frames, truth) * share
+        loss = LOSSES[config.loss](values, frames, truth, config.ssim_weight) * share
         self.scaler.scale(loss).backward()
         return torch.stack([loss.detach(), mse])
 
@@ -405,7 +406,7 @@ class Trainer:
             )
         return self._validation.score(
             lambda context: self.predict(context, config.horizon),
-            LOSSES[config.loss],
+            partial(LOSSES[config.loss], ssim_weight=config.ssim_weight),
             evaluation_chunk(config, self.device),
             clock,
         )

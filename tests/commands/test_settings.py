@@ -50,6 +50,7 @@ OTHER_SETTINGS = {
         "warm_up": 0.3,
         "weight_decay": 0.1,
         "loss": "l1",
+        "ssim_weight": 0.5,
         "gradient_clip": 2.0,
         "curriculum": 0.5,
         "scheduled_sampling": 0.25,

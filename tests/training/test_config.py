@@ -93,6 +93,7 @@ def test_settings_go_out_and_come_back_the_same(name):
                 weight_decay=0.1,
                 curriculum=0.3,
                 ema=0.9,
+                ssim_weight=0.7,
                 augmented=True,
                 patience=3,
                 max_minutes=2.5,

@@ -87,11 +87,13 @@ def test_ssim_refuses_other_shapes_and_frames_smaller_than_its_window(predicted,
         gaussian_ssim(torch.zeros(predicted), torch.zeros(truth))
 
 
-def losses_of(name: str, *shape: int) -> tuple[float, np.ndarray, np.ndarray]:
+def losses_of(
+    name: str, *shape: int, ssim_weight: float = 0.1
+) -> tuple[float, np.ndarray, np.ndarray]:
     """A loss of random logits against binary frames, and both as arrays."""
     logits = 3 * torch.randn(shape, generator=seeded())
     truth = (torch.rand(shape, generator=seeded(1)) < 0.2).float()
-    loss = LOSSES[name](logits, logits.sigmoid(), truth)
+    loss = LOSSES[name](logits, logits.sigmoid(), truth, ssim_weight)
     return loss.item(), logits.double().numpy(), truth.double().numpy()
 
 
@@ -114,12 +116,15 @@ def test_each_loss_is_its_definition():
     )
     expected = 0.7 * mse + 0.3 * (1 - ssim)
     assert losses_of("mse+ssim", *shape)[0] == pytest.approx(expected, abs=1e-4)
+    for weight in (0, 0.1, 3):
+        found = losses_of("bce+ssim", *shape, ssim_weight=weight)[0]
+        assert found == pytest.approx(bce + weight * (1 - ssim), abs=1e-4)
     assert MSE_SHARE == 0.7
 
 
 def test_bce_stays_finite_however_sure_the_model_is():
     logits = torch.tensor([1e4, -1e4], requires_grad=True)
-    loss = LOSSES["bce"](logits, logits.sigmoid(), torch.tensor([0.0, 1.0]))
+    loss = LOSSES["bce"](logits, logits.sigmoid(), torch.tensor([0.0, 1.0]), 0.1)
     loss.backward()
     assert loss.item() == 1e4
     assert logits.grad.tolist() == [0.5, -0.5]
@@ -129,10 +134,10 @@ def test_bce_stays_finite_however_sure_the_model_is():
 def test_each_loss_is_least_at_the_truth_and_pulls_towards_it(name):
     truth = (torch.rand(1, 1, 1, 16, 16, generator=seeded()) < 0.3).float()
     sure = 30 * (2 * truth - 1)
-    assert LOSSES[name](sure, sure.sigmoid(), truth).item() == pytest.approx(0, abs=1e-4)
+    assert LOSSES[name](sure, sure.sigmoid(), truth, 0.1).item() == pytest.approx(0, abs=1e-4)
     values = torch.zeros_like(truth, requires_grad=True)
-    LOSSES[name](values, values.sigmoid(), truth).backward()
+    LOSSES[name](values, values.sigmoid(), truth, 0.1).backward()
     with torch.no_grad():
         nearer = values - 0.1 * values.grad / values.grad.abs().max()
-        before, after = (LOSSES[name](v, v.sigmoid(), truth) for v in (values, nearer))
+        before, after = (LOSSES[name](v, v.sigmoid(), truth, 0.1) for v in (values, nearer))
     assert after < before

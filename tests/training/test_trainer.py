@@ -277,7 +277,7 @@ def plain_steps(config: TrainConfig) -> list[float]:
             known = clip.valid[:, -asked:]
             frames = torch.where(known, frames, truth)
             values = torch.where(known, values, truth.logit())
-        loss = LOSSES[config.loss](values, frames, truth)
+        loss = LOSSES[config.loss](values, frames, truth, config.ssim_weight)
         optimizer.zero_grad()
         loss.backward()
         if config.gradient_clip:
@@ -361,7 +361,7 @@ def test_one_fixed_batch_is_learnt_better_than_by_copying():
     optimizer = torch.optim.Adam(network.parameters(), 0.03)
     for _ in range(120):
         values = network(context, 1)
-        loss = LOSSES["bce"](values, values.sigmoid(), clip.clean[:, 1:])
+        loss = LOSSES["bce"](values, values.sigmoid(), clip.clean[:, 1:], 0.1)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -710,7 +710,7 @@ def test_an_evaluation_scores_the_network_beside_the_baselines(
         assert baseline == scores(scene.baseline(name, context, truth))
     assert found == trainer.last.evaluation
     values = predicted if valid is None else torch.where(valid, predicted, truth)
-    expected = LOSSES[config.loss](values.logit(1e-6), values, truth).item()
+    expected = LOSSES[config.loss](values.logit(1e-6), values, truth, config.ssim_weight).item()
     assert trainer.last.validation_loss == pytest.approx(expected, rel=1e-4)
     assert trainer.best_loss == trainer.last.validation_loss
 
@@ -922,7 +922,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_best(monkeypatch):
     trainer = Trainer(run_of("digits", epochs=10))
     list(islice(train(DIGITS, trainer=trainer), 2))
     best, before = dict(trainer.best_weights), weights(trainer)
-    broken = lambda values, frames, truth: values.sum() * math.nan  # noqa: E731
+    broken = lambda values, frames, truth, ssim_weight: values.sum() * math.nan  # noqa: E731
     monkeypatch.setitem(LOSSES, trainer.config.loss, broken)
     records = list(train(DIGITS, trainer=trainer))
     assert [record.ended for record in records] == ["diverged"]

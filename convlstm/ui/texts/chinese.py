@@ -180,6 +180,8 @@ CHINESE: dict[str, str] = {
     "digits help loss": "训练要减小的量：MSE 为平方误差，L1 为绝对误差，SSIM 为画面有多不像，"
     "BCE（交叉熵）为网络在有把握处错得多厉害；“+”为两者相加。SSIM 得到更清晰的数字，MSE 会用灰"
     "色含糊过去。",
+    "name ssim_weight": "SSIM 权重",
+    "help ssim_weight": "在 BCE + SSIM 损失中，画面有多不像占多大分量：越大，画面越早变清晰。",
     "name targets": "目标",
     "help targets": "学习预测什么：每个下一帧，包括已见的（全部），或只是已见帧之后的（未来）。",
     "name optimizer": "优化器",

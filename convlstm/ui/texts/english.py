@@ -212,6 +212,9 @@ ENGLISH: dict[str, str] = {
     "digits help loss": "What training makes small: MSE is the squared error, L1 the absolute "
     "one, SSIM how unlike pictures look, BCE (cross-entropy) how wrong the network is where "
     "it was sure; + adds two of them. SSIM gives sharper digits, MSE hedges with grey.",
+    "name ssim_weight": "SSIM weight",
+    "help ssim_weight": "How much the unlikeness of pictures counts in the loss BCE + SSIM: more "
+    "of it makes pictures sharper sooner.",
     "name targets": "Targets",
     "help targets": "What it learns to predict: every next frame, those seen included (all), "
     "or only the frames after those (future).",
