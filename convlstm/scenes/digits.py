@@ -227,7 +227,7 @@ _SMALL: dict[str, object] = {
     "evaluate_every": 100,
 }
 PRESETS: dict[str, dict[str, object]] = {
-    "one-digit": {**_SMALL, "output": "transport"},
+    "one-digit": {**_SMALL, "epochs": 800, "output": "transport", "ssim_weight": 1.0},
     "two-digits": {**_COMPACT, "epochs": 1500, "evaluate_every": 150},
     "states-only": {**_SMALL, "rollout": "states"},
     "moving-mnist-compact": {

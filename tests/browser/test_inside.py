@@ -117,7 +117,9 @@ def test_a_channel_is_switched_off_held_and_swapped(open_page):
     page.select_option("[data-do=try-how]", "hold")
     press(page, "try-add")
     page.select_option("[data-do=try-how]", "swap")
+    expect(page.locator("[data-do=try-channel] option[value='']")).to_have_count(0)  # not all
     page.select_option("[data-do=try-channel]", "0")
+    expect(page.locator("[data-do=try-other] option[value='0']")).to_have_count(0)
     page.select_option("[data-do=try-other]", "3")
     with answered(page, "look_inside"):
         press(page, "try-add")

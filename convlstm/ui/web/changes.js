@@ -54,7 +54,7 @@ export function addChange() {
   const part = valueOf("part"), how = valueOf("how"), channel = valueOf("channel") === "" ? null : Number(valueOf("channel"));
   const change = { part, cell, channel, how };
   if (how === "hold") change.start = momentShown();
-  if (how === "swap") Object.assign(change, { channel: channel ?? 0, other: Number(valueOf("other")) });
+  if (how === "swap") change.other = Number(valueOf("other"));
   if (!changes.some((each) => same(each, change))) changes = [...changes, change];
   changed();
 }
@@ -112,17 +112,18 @@ export function showTryForm(channels) {
   };
   const numbers = Array.from({ length: channels }, (_, n) => [String(n), text("channel", { n: n + 1 })]);
   fill("try-part", SWITCHED.map((part) => [part, `${part} · ${text(`part ${part}`)}`]));
-  fill("try-channel", [["", text("every channel")], ...numbers]);
   fill("try-how", ["off", "hold", ...(channels > 1 ? ["swap"] : [])].map((how) => [how, text(`how ${how}`)]));
-  fill("try-other", numbers);
-  $("[data-do=try-other]").hidden = $("[data-do=try-how]").value !== "swap";
+  const swaps = $("[data-do=try-how]").value === "swap";
+  fill("try-channel", [...(swaps ? [] : [["", text("every channel")]]), ...numbers]); // two change places
+  fill("try-other", numbers.filter(([key]) => !swaps || key !== $("[data-do=try-channel]").value));
+  $("[data-do=try-other]").hidden = !swaps;
   const { picture } = here.frames, others = Array.from({ length: picture.samples }, (_, n) => n).filter((n) => n !== picture.sample);
   fill("transplant-from", others.map((n) => [String(n), text("sample", { n: n + 1, of: picture.samples })]));
   fill("transplant-guess", [["", text("guess none")], ...["own", "other", "nothing"].map((key) => [key, text(`guess ${key}`)])]);
   $("[data-do=transplant]").disabled = !$("[data-do=transplant-guess]").value;
 }
 
-export const changeParts = () => showTryForm($$("[data-do=try-channel] option").length - 1);
+export const changeParts = () => showTryForm($$("[data-do=try-channel] option").filter(({ value }) => value).length);
 
 // Let the network go on with what it would remember of another sequence; a guess comes first.
 export function transplant() {
