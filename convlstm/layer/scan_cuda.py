@@ -70,7 +70,7 @@ class CudaScanner:
     none, and it is for no transform of torch's.
 
     Args:
-        weights: the cell's; not to be changed before the backward pass.
+        weights: the cell's.
         geometry: where its kernels look; others than `PLAIN` take the reference.
         recompute: whether the backward pass computes the gates again; then the reference does.
         kernels: of the gates; None for the fastest that are there.

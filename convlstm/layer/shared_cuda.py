@@ -31,9 +31,10 @@ class Ready(NamedTuple):
     def made(
         cls, dtype: torch.dtype, in_channels: int, weights: Sequence[Tensor | None]
     ) -> "Ready":
-        """Make weights, as in `recurrence.Weights`, ready."""
-        gates, *others = (None if w is None else w.detach().to(dtype) for w in weights)
-        return cls(*map(channels_last, apart(gates, in_channels)), *others)
+        """Make copies of weights, as in `recurrence.Weights`: an optimiser may change those."""
+        gates, *others = (None if w is None else w.detach() for w in weights)
+        parts = map(channels_last, apart(gates.to(dtype), in_channels))
+        return cls(*parts, *(None if w is None else w.to(dtype, copy=True) for w in others))
 
 
 class Part(NamedTuple):

@@ -1,4 +1,6 @@
-"""The scan for a GPU, on a CPU: by eager kernels here, and by Triton's in Triton's interpreter."""
+"""The scan for a GPU, on a CPU, besides what every fast scan owes: by eager kernels here, and by
+Triton's in Triton's interpreter.
+"""
 
 import json
 import os
@@ -14,24 +16,13 @@ from convlstm.layer.recurrence import Geometry, Weights, in_one_type, reference_
 from convlstm.layer.scan_cuda import CudaScanner, has_triton, kernels_for
 from tests.devices import DEVICES
 from tests.layer import interpreted
-from tests.layer.test_recurrence import CASES, NAMES, distance, draw, read, results_and_gradients
+from tests.layer.scans import CASES, NAMES, draw, read, rolled_out
 
 ROOT = Path(__file__).parents[2]
 
 
 def scan(x, state, weights):
     return CudaScanner(weights)(x, state)
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_it_gives_the_reference_s_numbers_and_gradients(case):
-    expected = results_and_gradients(reference_scan, case, torch.float32)
-    found = results_and_gradients(scan, case, torch.float32)
-    for name, ours, theirs in zip(NAMES, found, expected, strict=True):
-        assert (ours is None) == (theirs is None), name
-        if ours is not None:
-            assert ours.shape == theirs.shape, name
-            assert distance(ours, theirs) < 1e-5, name
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -80,99 +71,6 @@ def test_on_a_device_it_is_as_near_the_truth_as_the_reference(case, device, dtyp
         assert (ours - exact).norm() / size <= 2 * (theirs - exact).norm() / size + sums
 
 
-@pytest.mark.parametrize("case", [CASES[0], CASES[1], CASES[8]], ids=str)
-def test_in_bfloat16_it_is_as_near_as_that_type_is(case):
-    expected = results_and_gradients(reference_scan, case, torch.float32)
-    found = results_and_gradients(scan, case, torch.bfloat16)
-    for name, ours, theirs in zip(NAMES, found, expected, strict=True):
-        if ours is not None:
-            assert distance(ours, theirs) < 0.03, name
-    assert found[0].dtype == torch.bfloat16
-    assert all(gradient.dtype == torch.float32 for gradient in found[3:] if gradient is not None)
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_without_gradients_the_numbers_are_the_same(case):
-    tensors = draw(case)
-    with_gradients = read(scan, tuple(t if t is None else t.requires_grad_() for t in tensors))
-    with torch.no_grad():
-        without = read(scan, tensors)
-    for one, two in zip(with_gradients, without, strict=True):
-        assert torch.equal(one, two)
-        assert not two.requires_grad
-
-
-@pytest.mark.parametrize("of", ["outputs", "c"])
-def test_one_result_alone_can_be_differentiated(of):
-    case, index = CASES[0], {"outputs": 0, "c": 2}[of]
-    gradients = []
-    for function in (reference_scan, scan):
-        tensors = tuple(t.requires_grad_() for t in draw(case))
-        gradients.append(torch.autograd.grad(read(function, tensors)[index].sum(), tensors))
-    for ours, theirs in zip(gradients[1], gradients[0], strict=True):
-        assert distance(ours, theirs) < 1e-5
-
-
-@pytest.mark.parametrize("wanted", range(6))
-def test_only_the_gradients_that_are_wanted_are_made(wanted):
-    tensors = draw(CASES[0])
-    expected = results_and_gradients(reference_scan, CASES[0], torch.float32)[3 + wanted]
-    tensors[wanted].requires_grad_()
-    results = read(scan, tensors)
-    generator = torch.Generator().manual_seed(1)
-    sum((r * torch.rand(r.shape, generator=generator)).sum() for r in results).backward()
-    assert distance(tensors[wanted].grad, expected) < 1e-5
-    assert all(t.grad is None for n, t in enumerate(tensors) if n != wanted)
-
-
-def test_a_graph_that_is_kept_gives_the_same_gradients_twice():
-    tensors = tuple(t.requires_grad_() for t in draw(CASES[0]))
-    loss = read(scan, tensors)[0].square().sum()
-    first = torch.autograd.grad(loss, tensors, retain_graph=True)
-    for one, two in zip(first, torch.autograd.grad(loss, tensors), strict=True):
-        assert torch.equal(one, two)
-
-
-def test_frame_by_frame_is_the_whole_sequence():
-    x, h, c, *weights = draw(CASES[0])
-    whole, last = scan(x, (h, c), Weights(*weights))
-    read, state, outputs = CudaScanner(Weights(*weights)), (h, c), []
-    for frame in x:
-        output, state = read(frame[None], state)
-        outputs.append(output)
-    torch.testing.assert_close(torch.cat(outputs), whole)
-    for one, two in zip(state, last, strict=True):
-        torch.testing.assert_close(one, two)
-
-
-def rolled_out(make, case: tuple, dtype: torch.dtype = torch.float32) -> tuple:
-    """The losses and gradients of a context, and of frames made of what was read before."""
-    tensors = tuple(None if t is None else t.requires_grad_() for t in draw(case))
-    x, h, c, *weights = tensors
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        scan = make(Weights(*weights))
-        outputs, state = scan(x, None if h is None else (h, c))
-        total, losses = 0, []
-        for frame in range(5):
-            total = total + (outputs.float() * (frame + 1)).square().sum()
-            outputs, state = scan(outputs[-1:, :, : x.shape[2]].float() * 0.5 + x[:1], state)
-            losses.append(outputs.float().square().mean())
-    (total + state[1].float().sum()).backward()
-    return [torch.stack(losses), *(t.grad for t in tensors if t is not None)]
-
-
-def reference(weights: Weights):
-    return lambda x, state: reference_scan(*in_one_type(x, state, weights))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("case", [CASES[0], CASES[3], CASES[6]], ids=str)
-def test_a_rollout_has_the_reference_s_gradients(case, dtype):
-    found = rolled_out(CudaScanner, case, dtype)
-    for ours, theirs in zip(found, rolled_out(reference, case), strict=True):
-        assert distance(ours, theirs) < (1e-5 if dtype == torch.float32 else 0.05)
-
-
 def test_a_rollout_finds_the_weights_gradients_together(monkeypatch):
     asked = []
     find = shared_cuda.gradients
@@ -187,30 +85,6 @@ def test_a_rollout_finds_the_weights_gradients_together(monkeypatch):
     assert sorted(asked) == sorted([5 * B, 5 * B, T * B, (T - 1) * B])
 
 
-def test_frames_of_two_sizes_share_a_scanner():
-    found = []
-    for make in (CudaScanner, reference):
-        _, _, _, *weights = (None if t is None else t.requires_grad_() for t in draw(CASES[0]))
-        scan, total = make(Weights(*weights)), 0
-        for side in (4, 4, 7):
-            x, state = torch.full((2, 1, 2, side, side), 0.3), torch.full((1, 5, side, side), 0.2)
-            total = total + scan(x, (state, state))[0].square().sum()
-        total.backward()
-        found.append([weight.grad for weight in weights])
-    for ours, theirs in zip(*found, strict=True):
-        assert distance(ours, theirs) < 1e-5
-
-
-def test_a_scanner_may_first_read_without_gradients():
-    x, h, c, *weights = draw(CASES[0])
-    weights = [weight.requires_grad_() for weight in weights]
-    scan = CudaScanner(Weights(*weights))
-    with torch.no_grad():
-        scan(x, (h, c))
-    scan(x, (h, c))[0].sum().backward()
-    assert all(weight.grad is not None for weight in weights)
-
-
 @pytest.mark.parametrize("of", range(6))
 def test_gradients_of_gradients_are_refused(of):
     tensors = tuple(t.requires_grad_() for t in draw(CASES[0]))
@@ -218,14 +92,6 @@ def test_gradients_of_gradients_are_refused(of):
     (found,) = torch.autograd.grad(loss, tensors[of], create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         found.sum().backward()
-
-
-def test_given_tensors_are_left_as_they_were():
-    tensors = tuple(t.requires_grad_() for t in draw(CASES[0]))
-    before = [t.detach().clone() for t in tensors]
-    read(scan, tensors)[2].sum().backward()
-    for now, then in zip(tensors, before, strict=True):
-        assert torch.equal(now, then)
 
 
 @pytest.mark.parametrize(
