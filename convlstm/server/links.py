@@ -1,10 +1,12 @@
 """Links that open the page with settings, readable by a person: `?speed=3&hidden=16`."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import urlencode
 
-from convlstm.checks import check_choice
+from convlstm.checks import SettingError, check_choice, shown
 from convlstm.scenes.catalogue import CATALOGUE
+from convlstm.server.notices import Reply, refusal
 from convlstm.settings import configure, declared, settings_of
 from convlstm.training.config import TrainConfig
 from convlstm.training.presets import default_config
@@ -25,6 +27,41 @@ _SHORT = {
 _LONG = {short: name for name, short in _SHORT.items()}
 _SCENE, _LOCK = "scene", "lock"
 FIRST_SCENE = next(iter(CATALOGUE))
+_NAMED = 5  # names of a link that a notice repeats
+
+
+class Asked(NamedTuple):
+    """What a link asks for."""
+
+    scene: str
+    config: TrainConfig | None  # None where it sets nothing
+    locked: list[str]  # names of settings
+    notice: Reply | None  # what of it was refused or is unknown
+
+
+def read_link(query: object, scene: object, base: TrainConfig | None = None) -> Asked:
+    """Read a link; what is wrong with it becomes a notice.
+
+    Args:
+        query: its names and texts, or None.
+        scene: the scene where it names none.
+        base: what its settings differ from, and whose scene it keeps; None for what the page of
+            its scene begins with.
+    """
+    config, locked, notice = base, [], None
+    try:
+        texts, locks = split_locks(_texts(query or {}))
+        scene = scene_of_query(texts, scene) if base is None else base.scene.name
+        locked, unknown = locks_of(locks, scene)
+        unknown = [*unknown_keys(texts, scene), *unknown]
+        if unknown:
+            notice = {"key": "unknown", "text": _listed(unknown)}
+        if known := {key: text for key, text in texts.items() if key not in unknown}:
+            config = config_of_query(known, scene, base)
+    except SettingError as error:
+        notice = refusal(error)
+        scene = scene if isinstance(scene, str) and scene in CATALOGUE else FIRST_SCENE
+    return Asked(scene, config, locked, notice)
 
 
 def link_query(config: TrainConfig) -> str:
@@ -113,3 +150,15 @@ def _parse(text: str, like: object) -> object:
         except ValueError:
             return text
     return text
+
+
+def _texts(query: object) -> Mapping[str, str]:
+    if not isinstance(query, Mapping) or not all(isinstance(v, str) for v in query.values()):
+        raise SettingError("settings", query, "mapping")
+    return query
+
+
+def _listed(names: list[str]) -> str:
+    """Name some keys of a link, of which there may be many."""
+    some = [shown(name).strip("'") for name in names[:_NAMED]]
+    return ", ".join([*some, "..."] if len(names) > _NAMED else some)

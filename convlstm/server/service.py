@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -23,15 +23,7 @@ from convlstm.server.facts import Facts
 from convlstm.server.lending import hear, lend, take_back
 from convlstm.server.lessons import LESSONS, Lesson, lesson_of, told_of
 from convlstm.server.limits import MAX_UPLOAD_BYTES
-from convlstm.server.links import (
-    FIRST_SCENE,
-    config_of_query,
-    link_query,
-    locks_of,
-    scene_of_query,
-    split_locks,
-    unknown_keys,
-)
+from convlstm.server.links import FIRST_SCENE, link_query, read_link
 from convlstm.server.notices import Reply, refusal
 from convlstm.server.opening import read_shipped, trainer_of, work_of
 from convlstm.server.run import Run
@@ -43,8 +35,6 @@ from convlstm.training.presets import default_config, first_config, offered, pre
 from convlstm.training.trainer import Trainer
 
 _log = logging.getLogger(__name__)
-
-_NAMED = 5  # names of a link that a notice repeats
 
 
 class _Lost(Exception):  # noqa: N818
@@ -114,20 +104,7 @@ class Service:
         """
         if lesson is not None:
             return await self._attend(run_id, lesson_of(lesson), query)
-        notice, config, locked = None, None, []
-        scene = FIRST_SCENE if scene is None else scene
-        try:
-            texts, locks = split_locks(_texts(query or {}))
-            scene = scene_of_query(texts, scene)
-            locked, unknown = locks_of(locks, scene)
-            unknown = [*unknown_keys(texts, scene), *unknown]
-            if unknown:
-                notice = {"key": "unknown", "text": _listed(unknown)}
-            if known := {key: text for key, text in texts.items() if key not in unknown}:
-                config = config_of_query(known, scene)
-        except SettingError as error:
-            notice = refusal(error)
-            scene = scene if isinstance(scene, str) and scene in CATALOGUE else FIRST_SCENE
+        scene, config, locked, notice = read_link(query, FIRST_SCENE if scene is None else scene)
         run = await self._find(run_id)
         if run is not None and (run.config.scene.name != scene or run.facts):
             run, run_id = None, None
@@ -166,17 +143,7 @@ class Service:
 
     async def _attend(self, run_id: object, lesson: Lesson, query: object) -> Reply:
         """Find the run of a lesson again, or open one."""
-        notice, config, locked = None, lesson.config, []
-        try:
-            texts, locks = split_locks(_texts(query or {}))
-            locked, unknown = locks_of(locks, lesson.scene)
-            unknown = [*unknown_keys(texts, lesson.scene), *unknown]
-            if unknown:
-                notice = {"key": "unknown", "text": _listed(unknown)}
-            known = {key: text for key, text in texts.items() if key not in unknown}
-            config = config_of_query(known, lesson.scene, config)
-        except SettingError as error:
-            notice = refusal(error)
+        _, config, locked, notice = read_link(query, lesson.scene, lesson.config)
         run = await self._find(run_id)
         if run is None or run.facts is None or run.facts.lesson is not lesson:
             run = await self._open_lesson(lesson)
@@ -456,18 +423,6 @@ class Service:
         self.scheduler.check(config)
         if run.state in ("training", "waiting", "paused"):
             self.scheduler.adjust(run, config)
-
-
-def _texts(query: object) -> Mapping[str, str]:
-    if not isinstance(query, Mapping) or not all(isinstance(v, str) for v in query.values()):
-        raise SettingError("settings", query, "mapping")
-    return query
-
-
-def _listed(names: list[str]) -> str:
-    """Name some keys of a link, of which there may be many."""
-    some = [shown(name).strip("'") for name in names[:_NAMED]]
-    return ", ".join([*some, "..."] if len(names) > _NAMED else some)
 
 
 async def _done(future: object) -> object:
