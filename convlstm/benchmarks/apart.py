@@ -93,7 +93,7 @@ class Apart:
 
     def close_work(self) -> None:
         """Let the work end after the piece under way; `pieces` then come to their end soon."""
-        if self._ends_at is None:
+        if self._line is not None and self._ends_at is None:
             self._ends_at = time.monotonic() + self._grace
             with contextlib.suppress(OSError):
                 self._line.send("close")

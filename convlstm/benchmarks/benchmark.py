@@ -42,7 +42,7 @@ class Row:
     ceiling_share: float | None = None  # the convolutions alone, in this precision, over this step
     peak_mib: float | None = None  # memory that building and training took
     warm_up_seconds: float | None = None  # the first training step; on a GPU until captured
-    error: str = ""  # why there are no numbers
+    error: str = ""  # why there are no numbers, or no more of them
 
 
 def installed(device: torch.device | str = "auto") -> list[str]:
@@ -250,5 +250,6 @@ def table(size_name: str, rows: list[Row]) -> str:
             f"{row.name:<{width}}{row.train_ms:9.2f}{row.train_spread:8.0%}{row.forward_ms:9.2f}"
             f"{row.sequences_per_second:8.1f}{ratio:>7}{row.gflops:9.0f}{share:>9}"
             f"{row.peak_mib or 0:7.0f}{row.warm_up_seconds:9.2f}"
+            f"{f', then {row.error}' if row.error else ''}"
         )
     return "\n".join(lines)

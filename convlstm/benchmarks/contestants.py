@@ -124,6 +124,7 @@ class _Training:
             "batch_size": size.batch,
             "context_frames": size.frames,
             "loss": "mse",
+            "targets": "all",
             "precision": precision,
             "stop_below": 0.0,
             "epochs": MAX_STEPS,

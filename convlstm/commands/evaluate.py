@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from convlstm.checks import check_integer
 from convlstm.commands.shared import UsageError, about, check_drawable, check_writable, device_of
@@ -22,7 +22,12 @@ from convlstm.networks import Network
 from convlstm.pieces import finish
 from convlstm.scenes.scene import MAX_TEST_SEED, Clip
 from convlstm.training.costs import evaluation_chunk, work_of
-from convlstm.training.evaluation import LeadTimeScores, read_test_set, score_network
+from convlstm.training.evaluation import (
+    TEST_SET_SHAPE,
+    LeadTimeScores,
+    read_test_set,
+    score_network,
+)
 from convlstm.training.metrics import NEARLY_BLACK
 from convlstm.training.picture import Picture, make_picture
 
@@ -38,15 +43,21 @@ def evaluate(flags: argparse.Namespace) -> int:
         check_drawable("--out")
         check_writable("--out", flags.out)
     checkpoint = read_checkpoint(flags.checkpoint)
+    if flags.augmented:
+        checkpoint = replace(checkpoint, config=replace(checkpoint.config, augmented=True))
     config, scene = checkpoint.config, checkpoint.config.scene
     farthest = max(config.horizon, scene.look_ahead)
     horizon = farthest if flags.horizon is None else flags.horizon
     horizon = check_integer("horizon", horizon, 1, farthest)
     if flags.test_set and (scene.name != "digits" or scene.canvas != 64):
         raise UsageError("--test-set is for networks of Moving MNIST on a canvas of 64 px.")
+    seen, frames = config.context_frames, TEST_SET_SHAPE[0]
+    if flags.test_set and seen + horizon > frames:
+        raise UsageError(
+            f"--test-set has sequences of {frames} frames: the network sees {seen}, so --horizon "
+            f"must be at most {frames - seen}."
+        )
     network = load_network(checkpoint, device)
-    augmented = config.augmented or flags.augmented
-    seen = config.context_frames
 
     def clips() -> Iterator[Clip]:
         if flags.test_set:
@@ -63,7 +74,7 @@ def evaluate(flags: argparse.Namespace) -> int:
                 seen,
                 horizon,
                 at_once=evaluation_chunk(config, device),
-                augmented=augmented,
+                augmented=config.augmented,
             ),
             lambda done: bar.draw(done, "sequences"),
         )
@@ -74,7 +85,7 @@ def evaluate(flags: argparse.Namespace) -> int:
         "frames_per_second": horizon * scores.sequences / seconds,
         "sequences": scores.sequences,
         "seed": seed,
-        "augmented": augmented,
+        "augmented": config.augmented,
         "trained": [asdict(training) for training in checkpoint.trainings],
     }
     if flags.out:
@@ -95,7 +106,7 @@ def evaluate(flags: argparse.Namespace) -> int:
         f"{scores.sequences:,} unseen sequences, {facts['parameters']:,} parameters, "
         f"{facts['gmac_per_sequence']:.2f} GMAC a sequence, on {device} in float32, "
         f"{facts['frames_per_second']:.0f} frames/s with scoring"
-        f"{', averaged over mirrored sequences' if augmented else ''}.\n"
+        f"{', averaged over mirrored sequences' if config.augmented else ''}.\n"
     )
     rows += [("mean", *scores.mean)] if horizon > 1 else []
     print(score_table("lead time", rows, scene.measure))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convlstm.files.safe_files import write_atomically
 from convlstm.scenes.scene import Look, Measure
 from convlstm.training.metrics import METRICS, Scores
 from convlstm.training.picture import Picture
@@ -238,10 +239,15 @@ def losses_csv(records: Sequence[StepRecord]) -> str:
 
 
 def write_files(files: dict[str, bytes], folder: Path) -> None:
-    """Write files into a folder, made if missing."""
+    """Write files into a folder, made if missing; each replaces one of its name at once.
+
+    Raises:
+        OSError: the folder could not be made.
+        CheckpointError: a file could not be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        (folder / name).write_bytes(content)
+        write_atomically(folder / name, content, durable=False)
 
 
 def label_of(baseline: str) -> str:

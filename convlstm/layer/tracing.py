@@ -66,6 +66,8 @@ class Intervention:
             raise ValueError(f"how is 'swap' of {self.part}: needs channel and other.")
         if self.start < 0:
             raise ValueError(f"start is {self.start}: must be at least 0.")
+        if self.stop is not None and self.stop <= self.start:
+            raise ValueError(f"stop is {self.stop}: must be more than start, {self.start}.")
 
     def acts_at(self, time: int) -> bool:
         """Whether it acts at a frame."""

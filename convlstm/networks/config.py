@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from convlstm.checks import SettingError
+from convlstm.networks.transport import REACH
 from convlstm.settings import Choice, Flag, Integer, Number, Settings, setting
 
 Architecture = Literal["stack", "multiscale"]
@@ -132,12 +133,14 @@ class NetworkConfig(Settings):
     def reach(self) -> int:
         """How far information moves from the newest frame to its prediction, px per frame.
 
-        Each layer's kernel hands a pixel on by half its width; the 1x1 head adds nothing. The
-        recurrent kernels are as wide, so older frames travel at the same pace. What moves faster is
-        predicted from nothing. Of multiscale the way down is counted alone.
+        Each layer's kernel hands a pixel on by half its width; the 1x1 head adds nothing, and one
+        that transports takes pixels from as far as it reaches itself. The recurrent kernels are as
+        wide, so older frames travel at the same pace. What moves faster is predicted from nothing.
+        Of multiscale the way down is counted alone.
         """
         finest = self.patch_size * (self.kernel_size // 2)
         if self.architecture == "stack":
-            return self.num_layers * finest
-        coarser = (self.patch_size * 2**scale for scale in range(1, self.num_layers))
-        return finest + sum(coarser)
+            reach = self.num_layers * finest
+        else:
+            reach = finest + sum(self.patch_size * 2**scale for scale in range(1, self.num_layers))
+        return max(reach, REACH) if self.output == "transport" else reach

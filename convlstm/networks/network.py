@@ -111,7 +111,8 @@ class Network(nn.Module):
     ) -> tuple[Tensor, list[State], Tensor]:
         """Read one frame and predict the next, for who keeps the states.
 
-        A context read so and then the predictions give what `predict` gives.
+        A context read so and then the predictions give what `predict` gives, where H and W are
+        multiples of the configuration's `divisor`: of others `predict` keeps the edge it adds.
 
         Args:
             frame: (B, C, H, W), in [0, 1].

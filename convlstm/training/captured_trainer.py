@@ -149,6 +149,9 @@ class CapturedTrainer(Trainer):
     def _end_at(self, index: int) -> None:
         """End the run with the step of that record, whose loss has no way back."""
         del self.records[index + 1 :]
+        # The optimiser has gone on meanwhile; what it holds came of what is lost.
+        for name, value in self.optimizer.state().items():
+            value.fill_(index if name.endswith(".step") else 0)
         self.ended = "diverged"
         self.records[index] = replace(self.records[index], ended=self.ended)
         self.restore_best()

@@ -116,7 +116,7 @@ def _counted(
 
     def count(context_frames: int, horizon: int) -> Work:
         context = torch.zeros(1, context_frames, frames.channels, *size, device="meta")
-        with torch.no_grad(), _Counter() as counter:
+        with torch.no_grad(), _Counter(attends=config.attention) as counter:
             network(context, horizon)
         return Work(
             counter.flop / 1e9, counter.elements, counter.calls, counter.attended, counter.moved
@@ -129,14 +129,15 @@ def _counted(
 class _Counter(TorchDispatchMode):
     """Counts arithmetic by torch's own formulas, and the values of h.
 
-    A cell takes two tanh of each value, and nothing else takes any; the weights of attention are
-    what a softmax gives, and a transporting head adds up products. Torch's `FlopCounterMode` counts
-    likewise, but hooks itself into every module of the process for a while: other threads' runs
-    would take another path.
+    A cell takes two tanh of each value, and nothing else takes any; where there is attention, its
+    weights are what a softmax gives; and a transporting head adds up products. Torch's
+    `FlopCounterMode` counts likewise, but hooks itself into every module of the process for a
+    while: other threads' runs would take another path.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, attends: bool) -> None:
         super().__init__()
+        self._attends = attends
         self.flop, self.elements, self.calls, self.attended, self.moved = 0, 0.0, 0.0, 0.0, 0.0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
@@ -147,7 +148,7 @@ class _Counter(TorchDispatchMode):
         if function is torch.ops.aten.tanh.default:
             self.elements += result.numel() / 2
             self.calls += 0.5
-        elif function in _SOFTMAX:
+        elif function in _SOFTMAX and self._attends:
             self.attended += result.numel()
         elif function is torch.ops.aten.addcmul.default:
             self.moved += result.numel()

@@ -71,6 +71,13 @@ def test_a_process_that_dies_fails_its_work(apart):
         list(apart.pieces(works.die, seconds=LONG))
 
 
+def test_what_has_no_process_is_closed_like_any_other(apart):
+    apart.close_work()
+    with pytest.raises(WorkFailed):
+        list(apart.pieces(works.die, seconds=LONG))
+    apart.close_work()
+
+
 def test_work_that_hangs_is_ended_with_whatever_it_has_started():
     apart, told = Apart(grace=0.0), []
     with pytest.raises(WorkFailed, match="it did not end when its time was up"):

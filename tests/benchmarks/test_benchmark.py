@@ -115,6 +115,15 @@ def test_a_contestant_whose_process_ends_is_a_row_with_its_reason():
     assert _row(worker, {PLAIN: worker}, SIZES["tiny"]) == Row(PLAIN, error="its process ended")
 
 
+def test_a_contestant_whose_process_ends_on_the_way_says_so_behind_its_numbers():
+    worker = _Worker(PLAIN, "tiny", "cpu")
+    worker.seconds = {"train": [0.002, 0.003], "forward": [0.001, 0.001]}
+    worker.error, worker.warm_up_seconds = "its process ended", 0.01
+    row = _row(worker, {PLAIN: worker}, SIZES["tiny"])
+    assert row.train_ms == 2.5
+    assert table("tiny", [row]).endswith(", then its process ended")
+
+
 def test_only_what_is_installed_takes_part(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert not [name for name in installed() if "Keras" in name]

@@ -174,6 +174,17 @@ def test_predictions_of_mirrored_sequences_are_averaged(
     assert ", averaged over mirrored sequences.\n" in text
 
 
+def test_what_is_drawn_is_what_was_scored(trained, tmp_path, monkeypatch, capsys):
+    path, drawn = trained["digits"] / NETWORK, []
+    monkeypatch.setattr(
+        command, "sequence_figure", lambda picture, *_: drawn.append(picture) or b""
+    )
+    evaluate(path, f"--sequences 1 --augmented --out {tmp_path}", capsys)
+    context = torch.from_numpy(drawn[0].context)[None, :, None]
+    expected = load_checkpoint(path).predict(context, 10, augmented=True)[0, :, 0]
+    torch.testing.assert_close(torch.from_numpy(drawn[0].predicted), expected)
+
+
 @pytest.mark.parametrize("name", SCENES)
 def test_a_sequence_does_not_depend_on_how_many_are_drawn(
     name: str, trained: dict[str, Path], capsys: pytest.CaptureFixture[str]
@@ -240,6 +251,14 @@ def test_the_public_test_set_is_scored(
     assert sorted(each.sum() for each in whole) == pytest.approx(
         sorted(frames.sum((1, 2, 3, 4)).tolist()), rel=1e-5
     )
+
+
+def test_a_network_that_sees_too_much_of_the_test_set_is_refused(tmp_path, capsys):
+    small = {"hidden_channels": 1, "num_layers": 1, "residual": False, "context_frames": 12}
+    path = tmp_path / "network.safetensors"
+    save_network(Trainer(configure(small, preset("moving-mnist-compact"))), path)
+    assert main(["evaluate", str(path), "--test-set", "none.npy"]) == 2
+    assert "sees 12, so --horizon must be at most 8." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,7 @@ def test_no_gradient_is_kept():
         ({"part": "f", "how": "break"}, "how is 'break'"),
         ({"part": "f", "how": "swap", "channel": 1}, "needs channel and other"),
         ({"part": "f", "start": -1}, "start is -1"),
+        ({"part": "f", "start": 5, "stop": 5}, "stop is 5: must be more than start, 5."),
         ({"part": "f", "cell": 1}, "cell is 1: must be from 0 to 0."),
         ({"part": "f", "channel": 3}, "channel is 3: must be from 0 to 2."),
         ({"part": "f", "how": "swap", "channel": 0, "other": 9}, "other is 9"),

@@ -37,9 +37,14 @@ def test_the_names_in_a_state_dict_stay_as_they_are():
     assert "convlstm.cells.0.peephole" not in make_predictor().state_dict()
 
 
-@pytest.mark.parametrize(("kernel_size", "num_layers"), [(1, 1), (3, 1), (5, 1), (3, 2), (3, 3)])
-def test_information_moves_exactly_as_far_as_the_reach_says(kernel_size, num_layers):
-    network = make_predictor(kernel_size=kernel_size, num_layers=num_layers, hidden_channels=4)
+@pytest.mark.parametrize("output", ["sigmoid", "transport"])
+@pytest.mark.parametrize(
+    ("kernel_size", "num_layers"), [(1, 1), (3, 1), (5, 1), (3, 2), (3, 3), (7, 2)]
+)
+def test_information_moves_exactly_as_far_as_the_reach_says(kernel_size, num_layers, output):
+    network = make_predictor(
+        kernel_size=kernel_size, num_layers=num_layers, hidden_channels=4, output=output
+    )
     x = frames(1, 3, 1, 17, 17, seed=7)
     changed = x.clone()
     changed[:, -1, :, 8, 8] += 1

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from convlstm.files import read_checkpoint
+from convlstm.files.checkpoint import checkpoint_bytes
 from convlstm.pieces import Cancelled, cancellable
 from convlstm.training import Trainer, captured, captured_trainer, train
 from convlstm.training.captured import Captured
@@ -137,6 +139,7 @@ def test_a_run_that_is_lost_ends_where_a_trainer_s_does_with_its_best_weights(mo
         assert trainer.step == 5
         assert same(weights(trainer), trainer.best_weights)
         assert same(trainer.judged.state_dict(), trainer.best_weights)
+        assert len(read_checkpoint(checkpoint_bytes(trainer)).records) == 5
     for name, value in weights(ours).items():
         torch.testing.assert_close(value, plain.best_weights[name])
 

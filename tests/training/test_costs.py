@@ -130,6 +130,7 @@ def test_what_a_head_moves_is_counted_by_its_products():
     # Down and across, patches of 4 px with 4 more on each side, by 8 displacements and the first.
     products = 8 * (4 * 12 + 4 * 4) * FLOWS * 3 * (8 * 8)
     assert work.moved == 12 * products
+    assert work.attended == 0  # its displacements are a softmax, but no attention
     assert arithmetic(NetworkConfig(6, 3, 2), FrameFormat(3), (32, 32), 10, 3).moved == 0
 
 
