@@ -18,6 +18,7 @@ RULES = {
     "odd": "must be odd: 1, 3, 5 or 7",
     "drawing": "must be {count} whole numbers from 0 to 255, not all of them black",
     "experiment": "must be a list of at most {high} changes",
+    "alone": "must be the only change",
     "multiple": "must be a multiple of {divisor}",
     "power of two": "must be 1, 2, 4 or 8",
     "needs multiscale": 'must go with architecture "multiscale"',

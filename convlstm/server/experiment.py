@@ -54,6 +54,8 @@ def interventions_of(
     for change in given:
         if isinstance(change, Mapping) and "transplant" in change:
             check_names(change, _TRANSPLANT)
+            if len(given) > 1:  # each would be a forecast more
+                raise SettingError("transplant", change["transplant"], "alone")
             sample = check_integer("transplant", change["transplant"], 0, samples - 1)
             made += _transplanted(of_sample(sample), moment(change, "moment") or 0)
             continue

@@ -27,7 +27,7 @@ class Limits:
     """
 
     active_runs: int = 32
-    kept_runs: int = 256
+    kept_runs: int = 512
     kept_memory_mib: float = 4096
     run_seconds: float = 1800
     memory_mib: float = 2048

@@ -122,10 +122,10 @@ class Pool:
             return await self.ask(name, run, passed, *values, run=run)
         except OSError as error:
             _log.warning("an uploaded file could not be passed on: %s", error)
+            upload.unlink(missing_ok=True)
             return dict(BROKEN)
         finally:
-            for path in (upload, passed):
-                path.unlink(missing_ok=True)
+            passed.unlink(missing_ok=True)
 
     def has(self, run: object) -> bool:
         """Whether it is known that there is such a run."""

@@ -74,14 +74,11 @@ class Runs:
             The runs that are to train again.
         """
         notes = self._shelf.notes() if self._shelf else []
-        for note in notes:
-            unwatched = time.time() - note.seen_at
-            if unwatched > self.limits.kept_seconds:
-                self._shelf.remove(note.id)
-            elif note.state in ACTIVE:
+        for note in notes:  # nobody could look while there was no server
+            if note.state in ACTIVE:
                 self._take_up(note)
             else:
-                self._away[note.id] = time.monotonic() - unwatched
+                self._away[note.id] = time.monotonic()
         for run in [run for run in self.all() if run.id in blamed]:
             run.state, run.reason = "failed", "worker"
         return [run for run in self.all() if run.state in ACTIVE]

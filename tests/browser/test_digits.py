@@ -98,7 +98,6 @@ def test_a_forecaster_learns_live_and_its_pictures_and_scores_follow(open_page):
     wait_for_state(page, "shipped")
     shipped = looks(page, "prediction")
     press(page, "train")
-    wait_for_state(page, "training")
     wait_for_another(page, "prediction", shipped)
     draw_a_stroke(page)  # while it learns
     press(page, "send-drawing")

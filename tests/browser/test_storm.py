@@ -83,14 +83,12 @@ def test_the_preset_trains_for_a_few_steps(open_page):
     page = open_page(STORM)
     expect(page.locator("[data-do=preset]")).to_have_value("blizzard")
     press(page, "train")
-    wait_for_state(page, "training")
     wait_for_epoch(page, 10)
     expect(page.locator(".scores-subtitle")).to_contain_text("validation set")
     expect(page.locator("[data-score=error]")).to_have_text(re.compile(r"^\d+\.\d\d$"))
     expect(page.locator("svg.curve .baseline")).to_have_count(2)
     shoot(page, "storm-blizzard")
-    press(page, "stop")
-    wait_for_state(page, "stopped")
+    wait_for_state(page, "finished")
 
 
 @pytest.mark.parametrize(("variable", "unit"), [("wind", "m/s"), ("pressure", "hPa")])

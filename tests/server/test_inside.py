@@ -161,6 +161,7 @@ def test_looking_changes_nothing_in_a_training(service):
         ({"experiment": [{"part": "f", "how": "off", "value": 3}]}, "value"),
         ({"experiment": [{"transplant": 8}]}, "transplant"),
         ({"experiment": [{"transplant": 0, "part": "f"}]}, "part"),
+        ({"experiment": [{"transplant": 0}, {"transplant": 1}]}, "transplant"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_by_name(service, asked, name):

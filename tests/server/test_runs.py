@@ -149,6 +149,17 @@ def test_only_runs_that_trained_are_taken_up_after_a_death(make):
     assert again.bring_back(idle.id).steps_done == 2
 
 
+def test_runs_outlive_a_night_without_a_server(make, monkeypatch):
+    runs = make()
+    run = runs.register(trained_for(2))
+    left(runs, run)
+    tomorrow = time.time() + 86_400
+    monkeypatch.setattr(time, "time", lambda: tomorrow)
+    again = make()
+    again.find(frozenset())
+    assert again.bring_back(run.id).steps_done == 2
+
+
 def test_a_run_put_away_is_forgotten_in_the_end(make):
     runs = make(kept_memory_mib=memory_of(1.5), kept_seconds=10 * WATCHED_SECONDS)
     first = runs.register(trained_for(1))

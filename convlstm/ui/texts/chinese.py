@@ -866,6 +866,7 @@ CHINESE: dict[str, str] = {
     "rule flag": "必须是开或关",
     "rule crop": "必须是 0（整张图），或 {low} 到 {high}",
     "rule odd": "必须是奇数：1、3、5 或 7",
+    "rule alone": "必须是唯一的改动",
     "rule experiment": "最多只能同时改动 {high} 处",
     "rule drawing": "必须是 {count} 个 0 到 255 的整数，不能全黑",
     "rule multiple": "必须是 {divisor} 的倍数",

@@ -979,6 +979,7 @@ ENGLISH: dict[str, str] = {
     **{f"rule {key}": rule.replace(":g}", "}") for key, rule in RULES.items()},
     # And it has its own names for settings and their values.
     "rule mapping": "must be a set of settings",
+    "rule alone": "must be the only change",
     "rule experiment": "must be at most {high} changes at once",
     "rule needs multiscale": "works only with the multi-scale architecture",
     "rule needs next frames": "works only with the stack architecture, which predicts every next "

@@ -6,7 +6,7 @@ import { here, own, scenes, visit } from "./scenes.js";
 import { showSettings } from "./settings.js";
 import { text } from "./words.js";
 
-const ASIDE = [".scenes", ".settings", ".transport", ".sampler", ".draw", ".extras"];
+const ASIDE = [".scenes", "[data-do=lesson]", ".settings", ".transport", ".sampler", "[data-do=beyond]", "[data-do=leave-speed]", "[data-do=look-inside]", "#cp-inside", ".clip", ".draw", ".extras"];
 
 let guest = null; // the teacher's training, as if it were a scene of this page
 

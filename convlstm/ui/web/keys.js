@@ -25,7 +25,8 @@ export function actionOf(event) {
   if (event.key === "Escape") return OTHERS.Escape;
   const control = event.target.closest?.("input, select, textarea, button, summary, a");
   const isFree = !control || (control.tagName === "BUTTON" && event.key !== " " && event.key !== "Enter");
-  if (!isFree) return undefined;
+  const wide = event.target.closest?.(".rows, .pin-rows");
+  if (!isFree || (wide && event.key.startsWith("Arrow") && wide.scrollWidth > wide.clientWidth)) return undefined; // they scroll
   const action = (lettersAreOn() ? LETTERS[event.key] : undefined) ?? OTHERS[event.key];
   return PARTS[action] && $(PARTS[action]).closest("[inert]") ? undefined : action;
 }

@@ -21,13 +21,14 @@ export async function pin() {
 }
 
 export async function unpin(number) {
+  if (told.run !== here.run) return; // a table of another scene, about to go
   const scene = here, reply = await askRun("unpin", { number }, scene);
   if (reply?.notice) showNotice(reply.notice, scene);
 }
 
 export function usePinned(number) {
   const pinned = told.pins.find((each) => each.number === number);
-  if (!pinned) return;
+  if (!pinned || told.run !== here.run) return;
   showSettings(pinned.settings);
   tell("settings");
 }
@@ -38,7 +39,7 @@ export function showPins(snapshot) {
   $("[data-do=pin]").disabled = full;
   setText($(".pin-hint"), text(full ? "pins full" : "pin hint"));
   $("[data-download=comparison]").hidden = pins.count === 0;
-  $(".compare-found").hidden = pins.count === 0;
+  $(".compare-found").hidden = pins.count === 0 || told.run !== here.run;
   if (pins.count === 0) return;
   askForNews(snapshot);
   if (told.pins.length !== pins.count || told.run !== here.run) return;
@@ -50,17 +51,20 @@ export function showPins(snapshot) {
     drawPinCurves(runs, snapshot.stage);
     fillTable(runs);
   }
-  drawPinRows(here.frames, snapshot.stage, told.pins.map(({ number }) => ({ name: pinName(number), number, row: rows.rows.find((each) => each.number === number) })));
+  const current = rows.key === sequenceOf(here, snapshot) ? rows.rows : [];
+  drawPinRows(here.frames, snapshot.stage, told.pins.map(({ number }) => ({ name: pinName(number), number, row: current.find((each) => each.number === number) })));
 }
 
 const pinName = (number) => text("pin name", { letter: "ABC"[number - 1] });
 const thisRun = ({ step, shipped, curve, scores, stage }) => ({ number: 0, name: text("pin this run"), step, shipped, curve, scores, error: stage.error, settings: told.settings });
 
+const sequenceOf = (scene, { pins, picture }) => picture && JSON.stringify([scene.run, pins, picture.sample, picture.speed, picture.baselines]);
+
 // The pins' facts once for each change, their predictions once for each sequence.
 async function askForNews(snapshot) {
   const scene = here, { pins, picture, settings, shipped } = snapshot;
   const facts = JSON.stringify([scene.run, pins, settings, shipped]);
-  const sequence = picture && JSON.stringify([scene.run, pins, picture.sample, picture.speed, picture.baselines]);
+  const sequence = sequenceOf(scene, snapshot);
   const wantsFacts = told.key !== facts, wantsRows = sequence && rows.key !== sequence && Date.now() - askedAt >= PAUSE;
   if (asking || !(wantsFacts || wantsRows)) return;
   asking = true;

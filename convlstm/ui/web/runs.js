@@ -15,12 +15,13 @@ export const isTraining = (snapshot) => ["training", "waiting"].includes(snapsho
 export async function attach(scene, query = null) {
   const first = !scene.settled;
   scene.attaching = true;
-  const reply = await ask("attach", { run: scene.run, query, scene: scene.name, lesson: scene.lesson?.key });
+  scene.query = query ?? scene.query; // until the server has taken it in
+  const reply = await ask("attach", { run: scene.run, query: scene.query, scene: scene.name, lesson: scene.lesson?.key });
   scene.attaching = false;
   scene.heard = Date.now(); // without a run it is asked for again
   if (reply.run) {
     scene.run = reply.run;
-    scene.settled = true;
+    [scene.settled, scene.query] = [true, null];
     remember(`run-${scene.key}`, scene.run);
     if (first || reply.notice?.key === "restarted") {
       Object.assign(scene.settings, reply.settings);
@@ -66,6 +67,7 @@ export function listenForSilence() {
 
 // A question about a scene's run; asked before there was one, it waits.
 export async function askRun(name, payload, scene = here) {
+  if (scenes.get(scene.key) !== scene) return null; // a teacher's, which is only looked at
   await scene.attached;
   const reply = await ask(name, { run: scene.run, ...payload });
   if (reply.notice?.key === "lost") {

@@ -26,6 +26,7 @@ function makeScene(key, name, controls, presets) {
     attached: null, // the promise of its first run
     attaching: false, // whether the server was asked for it and has not answered yet
     settled: false, // whether the server's settings have come
+    query: null, // a link's settings that the server has not taken in yet
     notice: null,
     pressed: false, // whether Train was, since a GPU was asked for
     sought: 0, // when a GPU was asked for

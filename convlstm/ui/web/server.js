@@ -14,6 +14,7 @@ export async function ask(name, payload) {
   }
 }
 
-export const send = (file) => gradio.upload(file);
+// Under a name of its own: Gradio calls a file after its content, so that two people's would be one.
+export const send = (file) => gradio.upload(new File([file], Math.random().toString(36).slice(2)));
 export const borrow = (run, anew) => gradio.trigger("borrow", { run, anew });
 export const follow = (run) => gradio.trigger("follow", { run });
