@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import shoot
-from tests.browser.steps import press, small, wait_for_state
+from tests.browser.steps import looks, press, small, wait_for_another, wait_for_state
 
 NOTICE = ".notice-text"
 # A disc that bounces, drawn and recorded by the browser itself; three seconds of it.
@@ -90,7 +90,9 @@ def test_a_video_is_decoded_by_the_browser_and_trained_on(open_page, tmp_path, k
     page = open_page(small("own", 30))
     video = tmp_path / f"disc.{kind[6:].split(';')[0]}"
     video.write_bytes(base64.b64decode(page.evaluate(RECORD, kind)))
+    shipped = looks(page, "truth")
     assert open_clip(page, video) >= 30
+    wait_for_another(page, "truth", shipped)
     truth = page.locator(".view.truth canvas")
     colours = truth.evaluate(
         """canvas => {

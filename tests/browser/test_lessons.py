@@ -3,10 +3,11 @@
 import re
 
 import pytest
+from gradio_client import Client
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PATIENCE, shoot
-from tests.browser.steps import press, wait_for_state
+from tests.browser.steps import answered, press, run_of, snapshot, wait_for_state
 
 STEPS = ".lesson-steps li"
 FOUND = ".lesson-part.found h3"
@@ -65,6 +66,12 @@ def is_not_found(page: Page) -> None:
     assert page.locator(FOUND).count() == 0
 
 
+def is_judged_not_found(client: Client, page: Page, lesson: str) -> None:
+    """The page shows what the server says: here that is asked itself."""
+    assert not snapshot(client, run_of(page, f"lesson-{lesson}"))["lesson"]["found"]
+    is_not_found(page)
+
+
 def is_found(page: Page) -> None:
     page.wait_for_selector(FOUND)
 
@@ -100,7 +107,7 @@ def test_a_black_frame_scores_high_until_the_square_fills_the_canvas(open_lesson
     is_found(page)
 
 
-def test_two_losses_are_compared_and_what_was_measured_is_told(open_lesson):
+def test_two_losses_are_compared_and_what_was_measured_is_told(open_lesson, client):
     page = open_lesson(3)
     guess(page, sharper="mse", lower="ssim")
     train(page)
@@ -108,21 +115,23 @@ def test_two_losses_are_compared_and_what_was_measured_is_told(open_lesson):
     set_choice(page, "loss", "ssim")
     train(page)
     choose(page, "answers", sharper="mse", lower="mse")
-    page.click(KEEP_ANSWERS)  # the wrong way
-    is_not_found(page)
+    with answered(page, "answer"):
+        page.click(KEEP_ANSWERS)  # the wrong way
+    is_judged_not_found(client, page, "blur")
     choose(page, "answers", sharper="ssim", lower="mse")
     page.click(KEEP_ANSWERS)
     is_found(page)
 
 
-def test_what_is_behind_the_wall_is_kept_by_the_forget_gate(open_lesson):
+def test_what_is_behind_the_wall_is_kept_by_the_forget_gate(open_lesson, client):
     page = open_lesson(4)
     guess(page, out="same")
     train(page)
     is_done(page, 0)
     page.click(".stage [data-do=look-inside]")
-    try_off(page, "o")  # the wrong way: another gate
-    is_not_found(page)
+    with answered(page, "look_inside"):
+        try_off(page, "o")  # the wrong way: another gate
+    is_judged_not_found(client, page, "memory")
     page.click("[data-do=try-remove]")
     try_off(page, "f")
     is_found(page)
@@ -134,7 +143,7 @@ def try_off(page: Page, part: str) -> None:
     page.click("[data-do=try-add]")
 
 
-def test_a_network_follows_the_speeds_that_it_has_seen(open_lesson):
+def test_a_network_follows_the_speeds_that_it_has_seen(open_lesson, client):
     page = open_lesson(5)
     for speed in (0, 1, 2, 3):
         choose(page, "guess", speeds=str(speed))
@@ -142,8 +151,9 @@ def test_a_network_follows_the_speeds_that_it_has_seen(open_lesson):
     page.click("[data-do=lesson-study]")
     is_done(page, 0)
     choose(page, "answers", speeds="0")  # the wrong way
-    page.click(KEEP_ANSWERS)
-    is_not_found(page)
+    with answered(page, "answer"):
+        page.click(KEEP_ANSWERS)
+    is_judged_not_found(client, page, "speeds")
     page.uncheck("input[name=cp-answers-speeds][value='0']", force=True)
     for speed in (1, 2):
         choose(page, "answers", speeds=str(speed))

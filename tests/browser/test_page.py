@@ -486,7 +486,8 @@ def test_the_link_can_be_copied(open_page, new_context):
     page = open_page(context=context)
     page.wait_for_function("document.querySelector('[data-link]').value")
     page.click("[data-do=copy]")
-    expect(page.locator("[data-do=copy]")).to_have_text("Copied")
+    # It stands for a second and a half: each frame is looked at.
+    page.wait_for_function("document.querySelector('[data-do=copy]').textContent === 'Copied'")
     link = page.input_value("[data-link]")
     assert page.evaluate("navigator.clipboard.readText()") == link
     expect(page.locator("[data-do=copy]")).to_have_text("Copy")
@@ -497,7 +498,8 @@ def test_every_preset_fills_the_controls_and_says_what_it_shows(show, scene):
     page = show(scene)
     sentences = set()
     for key in reversed(list(offered(scene))):
-        page.select_option("[data-do=preset]", key)
+        with answered(page, "describe"):
+            page.select_option("[data-do=preset]", key)
         expect(page.locator("[data-do=preset]")).to_have_value(key)
         expect(page.locator(".cost")).to_contain_text("MiB")
         sentences.add(page.inner_text(".preset-sentence"))
@@ -680,7 +682,8 @@ def test_the_files_of_a_run_can_be_taken_home_and_a_checkpoint_brought_back(
         "checkpoint": f"{scene}.safetensors",
     } | ({"script": "train_convlstm.py", "onnx": "convlstm-onnx.zip"} if can_be_said else {})
     for kind, name in names.items():
-        with page.expect_download() as download:
+        # Of the lowest priority, ONNX may be long in coming.
+        with page.expect_download(timeout=330_000) as download:
             page.click(f"[data-download={kind}]")
         assert download.value.suggested_filename == name
         assert download.value.url.startswith(f"{server.url}/gradio_api/file=/")

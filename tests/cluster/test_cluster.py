@@ -91,7 +91,7 @@ def test_when_a_machine_dies_its_runs_go_on_with_the_losses_of_unbroken_ones(
     assert served.pool.wait_ready(DEADLINE) == ["cpu", "cpu"]
     first, second = served.nodes()
     assert {first, second} == {node.node_id for node in machines.worker_nodes}
-    configs = training(served, 4, epochs=600, evaluate_every=100)
+    configs = training(served, 4, epochs=1200, evaluate_every=100)
     groups = [set(worker.runs) for worker in served.pool._workers]
     assert [len(group) for group in groups] == [2, 2]
     for run in configs:
@@ -125,7 +125,7 @@ def test_a_dead_machine_costs_a_run_at_most_ten_seconds_of_computing(serve, mach
 def test_an_actor_that_dies_is_started_again_on_its_machine(serve, tmp_path):
     served = serve()
     served.pool.wait_ready(DEADLINE)
-    ((run, config),) = training(served, 1, epochs=600, evaluate_every=100).items()
+    ((run, config),) = training(served, 1, epochs=1200, evaluate_every=100).items()
     served.until(run, lambda s: s["step"] >= 60)
     nodes, before = served.nodes(), served.pool.workers()
     ray.kill(before[0].actor)

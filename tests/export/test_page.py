@@ -109,6 +109,6 @@ def test_a_process_that_takes_too_long_is_ended_and_one_that_fails_says_why(monk
             await started[-1].wait()
 
     with pytest.raises(RuntimeError, match="The file is no checkpoint"):
-        asyncio.run(ask(120.0))
+        asyncio.run(ask(300.0))
     assert notice_of(asyncio.run(ask(0.0))) == "onnx slow"
     assert [process.returncode for process in started] == [2, -9]

@@ -36,13 +36,13 @@ def trains(page: Page) -> None:
 
 
 def test_a_run_is_trained_by_a_process_of_its_own_on_the_visitors_quota(open_page, service):
-    page = open_page(small("squares", epochs=400))
+    page = open_page(small("squares", epochs=1200))
     begun = begin(page, service)
     wait_for_state(page, "finished")
     until(lambda: service.calls("ended"), page)
     assert begun["pid"] != begun["process"]
     assert [call["queued"] for call in service.calls("asked")] == [True]
-    assert "epoch 400 of 400" in status(page)
+    assert "epoch 1200 of 1200" in status(page)
 
 
 def test_the_worker_beside_it_knows_no_gpu(server, service):

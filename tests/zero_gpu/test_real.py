@@ -113,10 +113,10 @@ def lent(lends: bool, folder: Path) -> Iterator[tuple[Service, Server]]:
 def test_a_process_that_the_package_forks_trains(watched, tmp_path):
     with lent(True, tmp_path) as (service, server):
         context = watched.context()
-        page = watched.page(context, server.url + small("squares", epochs=400))
+        page = watched.page(context, server.url + small("squares", epochs=1200))
         press(page, "train")
         wait_for_state(page, "finished")
-        assert "epoch 400 of 400" in status(page)
+        assert "epoch 1200 of 1200" in status(page)
         assert page.locator(".notice").is_hidden()
         wanted = ["/startup-report", "/schedule", "/allow", "/release"]
         page.wait_for_timeout(500)
@@ -128,7 +128,7 @@ def test_a_process_that_the_package_forks_trains(watched, tmp_path):
 def test_where_a_visitor_has_no_quota_the_page_trains_on_the_cpu_and_says_so(watched, tmp_path):
     with lent(False, tmp_path) as (service, server):
         context = watched.context()
-        page = watched.page(context, server.url + small("squares", epochs=400))
+        page = watched.page(context, server.url + small("squares", epochs=1200))
         press(page, "train")
         expect(page.locator(".notice-text")).to_contain_text("No GPU is to be had just now")
         wait_for_state(page, "finished")
