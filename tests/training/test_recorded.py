@@ -41,7 +41,7 @@ RECORDED = json.loads((Path(__file__).parent / "recorded.json").read_text())
 HERE = (torch.__version__, torch.backends.cpu.get_cpu_capability())
 _OLD = {"output": "sigmoid", "patch_size": 4}
 OLD_DIGITS: dict[str, dict[str, object]] = {
-    "one-digit": _OLD,
+    "one-digit": {**_OLD, "epochs": 1000, "ssim_weight": 0.1},
     "two-digits": {**_OLD, "hidden_channels": 64},
     "states-only": {},
 }
