@@ -47,9 +47,9 @@ def interventions_of(
     widths = [cell.hidden_channels for cell in network.cells()]
     first = 1 - context_frames
 
-    def moment(change: Mapping, name: str) -> int | None:
+    def moment(change: Mapping, name: str, low: int = first) -> int | None:
         value = change.get(name)
-        return None if value is None else check_integer(name, value, first, horizon + 1)
+        return None if value is None else check_integer(name, value, low, horizon + 1)
 
     for change in given:
         if isinstance(change, Mapping) and "transplant" in change:
@@ -68,13 +68,17 @@ def interventions_of(
             else check_integer(name, change.get(name), 0, widths[cell] - 1)
             for name in ("channel", "other")
         )
+        begins = moment(change, "start")
+        ends = moment(change, "stop", first if begins is None else min(begins, horizon) + 1)
         start, stop = (
             None if at is None else max(0, time_of(readers[cell], at, context_frames))
-            for at in (moment(change, "start"), moment(change, "stop"))
+            for at in (begins, ends)
         )
-        part = check_choice("part", change.get("part"), PARTS)
+        start, part = start or 0, check_choice("part", change.get("part"), PARTS)
+        if stop is not None and stop <= start:  # over before the cell reads anything
+            continue
         how = "set" if how == "off" else how
-        made.append(Intervention(part, cell, channel, how, 0.0, other, start or 0, stop))
+        made.append(Intervention(part, cell, channel, how, 0.0, other, start, stop))
     return made
 
 

@@ -158,6 +158,7 @@ def test_looking_changes_nothing_in_a_training(service):
         ({"experiment": [{"part": "f", "how": "off", "channel": 3}]}, "channel"),
         ({"experiment": [{"part": "f", "how": "swap", "channel": 0}]}, "other"),
         ({"experiment": [{"part": "f", "how": "off", "start": 99}]}, "start"),
+        ({"experiment": [{"part": "f", "how": "off", "start": 2, "stop": 2}]}, "stop"),
         ({"experiment": [{"part": "f", "how": "off", "value": 3}]}, "value"),
         ({"experiment": [{"transplant": 8}]}, "transplant"),
         ({"experiment": [{"transplant": 0, "part": "f"}]}, "part"),

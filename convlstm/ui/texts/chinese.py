@@ -181,7 +181,8 @@ CHINESE: dict[str, str] = {
     "BCE（交叉熵）为网络在有把握处错得多厉害；“+”为两者相加。SSIM 得到更清晰的数字，MSE 会用灰"
     "色含糊过去。",
     "name ssim_weight": "SSIM 权重",
-    "help ssim_weight": "在 BCE + SSIM 损失中，画面有多不像占多大分量：越大，画面越早变清晰。",
+    "help ssim_weight": "在 BCE + SSIM 损失中 SSIM 占多大分量：越大，背景越早变黑，而网络没有把握"
+    "的部分会变淡。",
     "name targets": "目标",
     "help targets": "学习预测什么：每个下一帧，包括已见的（全部），或只是已见帧之后的（未来）。",
     "name optimizer": "优化器",
@@ -836,7 +837,7 @@ CHINESE: dict[str, str] = {
     "preset deep": "更深也更慢",
     "sentence deep": "三层加残差连接：最终更清晰，但每一步慢得多。",
     "preset one-digit": "一个数字",
-    "sentence one-digit": "一个反弹的数字。网络只需搬动最后一帧：一分钟内就能预测好前几帧。",
+    "sentence one-digit": "一个反弹的数字。网络搬动最后一帧：约 600 轮后，前几帧可以辨认。",
     "preset two-digits": "两个数字",
     "sentence two-digits": "Moving MNIST 标准测试的两个数字，互相穿越。几分钟就能预测好下一帧，"
     "预测十帧之后则要几小时。",
