@@ -195,7 +195,8 @@ def _in_company(
 
 
 def _begun(scheduler: Scheduler, make_trainer: Callable[[], Trainer]) -> Run:
-    run = scheduler.open(make_trainer).result()
+    # Nobody looks: pictures need libraries that whoever has the layer alone does not have.
+    run = scheduler.open(make_trainer, watched=False).result()
     scheduler.train(run, settings_of(run.config)).result()
     return run
 
@@ -216,7 +217,10 @@ def _served(
 ) -> Iterator[Scheduler]:
     """Have what computes the runs of a server, without its limits."""
     limits = dict.fromkeys(
-        ("run_seconds", "memory_mib", "kept_memory_mib", "unwatched_seconds", "budget_seconds"),
+        (
+            *("run_seconds", "unwatched_seconds", "kept_seconds", "budget_seconds"),
+            *("memory_mib", "kept_memory_mib"),
+        ),
         math.inf,
     )
     scheduler = Scheduler(device, Limits(**limits), computes=computes)

@@ -76,12 +76,13 @@ class Run:
         shipped: bool = False,
         run_id: str | None = None,
         facts: Facts | None = None,
+        watched: bool = True,
     ) -> None:
         self.id = run_id or secrets.token_urlsafe(16)
         self.sample = 0
         self.instead: Drawing | SpeedSample | Beyond | None = None
         self.version = 0
-        self.watched_at = self.looked_at = time.monotonic()
+        self.watched_at = self.looked_at = time.monotonic() if watched else -math.inf
         self.loan: Loan | None = None
         self.study: Study | None = None
         self.facts = facts

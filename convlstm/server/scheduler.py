@@ -60,6 +60,7 @@ class Scheduler(Turns):
         *,
         shipped: bool = False,
         facts: Facts | None = None,
+        watched: bool = True,
     ) -> Future:
         """Register a new run around a trainer that is made on the compute thread.
 
@@ -67,10 +68,11 @@ class Scheduler(Turns):
             make_trainer: makes it.
             shipped: whether it shows a model that was trained before.
             facts: of the lesson that it is for, if any.
+            watched: whether somebody looks at it from the start; pictures are made for nobody else.
         """
 
         def job() -> Run:
-            run = Run(make_trainer(), shipped=shipped, facts=facts)
+            run = Run(make_trainer(), shipped=shipped, facts=facts, watched=watched)
             run.sample = facts.lesson.sample if facts else 0
             return self._runs.register(run)
 

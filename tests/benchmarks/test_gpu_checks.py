@@ -7,6 +7,8 @@ import torch
 
 from convlstm.benchmarks import gpu_checks, gpu_scans
 from convlstm.benchmarks.gpu_checks import CHECKS, CheckFailed
+from convlstm.server.run import Run
+from convlstm.server.snapshot import Viewer
 from convlstm.training.captured_trainer import CapturedTrainer
 from convlstm.training.trainer import Trainer
 
@@ -178,3 +180,11 @@ def test_runs_that_disturb_each_other_are_seen(monkeypatch):
     monkeypatch.setattr(gpu_checks, "Trainer", Disturbing)
     with pytest.raises(CheckFailed, match="in company differ at step"):
         gpu_checks.company(CPU, "tiny")
+
+
+def test_a_check_draws_nothing_since_pictures_need_more_libraries_than_the_layer(monkeypatch):
+    made = []
+    monkeypatch.setattr(Run, "draw_picture", lambda run: made.append("a picture"))
+    monkeypatch.setattr(Viewer, "snapshot", lambda viewer, working: made.append("a snapshot"))
+    gpu_checks.company(CPU, "tiny")
+    assert not made
