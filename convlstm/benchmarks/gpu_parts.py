@@ -221,8 +221,8 @@ def run_checks(place: Place, order: Order, seconds: float) -> Part:
                 break
             results += (CheckResult(name, True, said, time.monotonic() - started),)
         yield Progress((number + 1) / len(CHECKS), name, results)
-    if failed := [result.name for result in results if not result.passed]:
-        raise WorkFailed(f"{len(failed)} of {len(CHECKS)} checks failed: {', '.join(failed)}")
+    if failed := [f"{result.name} ({result.said})" for result in results if not result.passed]:
+        raise WorkFailed(f"{len(failed)} of {len(CHECKS)} checks failed: {'; '.join(failed)}")
     return len(results) == len(CHECKS)
 
 
