@@ -24,11 +24,11 @@ from convlstm.devices import resolve_precision
 from convlstm.files.checkpoint import (
     checkpoint_bytes,
     load_checkpoint,
-    read_checkpoint,
     resume,
     save_checkpoint,
     save_network,
 )
+from convlstm.files.reading import read_checkpoint
 from convlstm.files.safe_files import CheckpointError
 from convlstm.networks import build_network
 from convlstm.pieces import mapped

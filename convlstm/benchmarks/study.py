@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from convlstm.files.checkpoint import read_checkpoint, resume, save_checkpoint
+from convlstm.files.checkpoint import resume, save_checkpoint
+from convlstm.files.reading import read_checkpoint
 from convlstm.files.safe_files import CheckpointError, write_atomically
 from convlstm.pieces import finish
 from convlstm.settings import configure

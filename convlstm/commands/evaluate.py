@@ -16,8 +16,9 @@ from convlstm.commands.terminal import (
     scores_data,
     unseen_line,
 )
-from convlstm.files.checkpoint import Checkpoint, load_network, read_checkpoint
+from convlstm.files.checkpoint import load_network
 from convlstm.files.pictures import lead_time_figure, picture_files, sequence_figure, write_files
+from convlstm.files.reading import Checkpoint, read_checkpoint
 from convlstm.networks import Network
 from convlstm.pieces import finish
 from convlstm.scenes.scene import MAX_TEST_SEED, Clip

@@ -5,7 +5,6 @@ import argparse
 from convlstm.checks import check_integer
 from convlstm.commands.shared import check_writable
 from convlstm.commands.terminal import print_json
-from convlstm.files.checkpoint import read_checkpoint
 from convlstm.files.export import (
     MAX_HORIZON,
     check_exportable,
@@ -13,6 +12,7 @@ from convlstm.files.export import (
     export,
     metadata,
 )
+from convlstm.files.reading import read_checkpoint
 from convlstm.files.safe_files import write_atomically
 from convlstm.networks.parts import PARTS
 

@@ -7,8 +7,9 @@ from dataclasses import asdict
 
 from convlstm.commands.shared import about, device_of
 from convlstm.commands.terminal import ProgressBar, print_json, scores_data
-from convlstm.files.checkpoint import load_network, read_checkpoint
+from convlstm.files.checkpoint import load_network
 from convlstm.files.pictures import label_of, unit_of
+from convlstm.files.reading import read_checkpoint
 from convlstm.pieces import finish
 from convlstm.scenes.scene import Measure
 from convlstm.training.metrics import Scores

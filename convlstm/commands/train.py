@@ -37,15 +37,10 @@ from convlstm.commands.terminal import (
     score_table,
 )
 from convlstm.devices import Threads
-from convlstm.files.checkpoint import (
-    read_checkpoint,
-    resume,
-    save_checkpoint,
-    save_network,
-    start_from,
-)
+from convlstm.files.checkpoint import resume, save_checkpoint, save_network, start_from
 from convlstm.files.clips import read_clip
 from convlstm.files.pictures import losses_csv, picture_files, write_files
+from convlstm.files.reading import read_checkpoint
 from convlstm.files.safe_files import CheckpointError
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.settings import all_declared, configure, settings_of

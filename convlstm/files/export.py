@@ -19,7 +19,8 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from convlstm.checks import SettingError, check_choice, check_integer
-from convlstm.files.checkpoint import Checkpoint, load_network
+from convlstm.files.checkpoint import load_network
+from convlstm.files.reading import Checkpoint
 from convlstm.networks.parts import PARTS, Forecast, Part, PartName, Port, Step
 from convlstm.settings import settings_of
 

@@ -7,7 +7,7 @@ reached; so a borrower that dies costs no more than that.
 
 from concurrent.futures import Future
 
-from convlstm.files.checkpoint import read_checkpoint
+from convlstm.files.reading import read_checkpoint
 from convlstm.server.keeping import content_of, note_of
 from convlstm.server.loan import Loan
 from convlstm.server.opening import trainer_of

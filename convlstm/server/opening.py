@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from convlstm.checks import check_choice
-from convlstm.files.checkpoint import Checkpoint, read_checkpoint, resume, start_from
+from convlstm.files.checkpoint import resume, start_from
+from convlstm.files.reading import Checkpoint, read_checkpoint
 from convlstm.files.shipped import shipped_file
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.server.facts import Facts

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from convlstm.checks import SettingError, check_integer
-from convlstm.files.checkpoint import load_network, read_checkpoint
+from convlstm.files.checkpoint import load_network
 from convlstm.files.pictures import sprite_sheet
+from convlstm.files.reading import read_checkpoint
 from convlstm.files.safe_files import CheckpointError
 from convlstm.server.view import Shown, View, finite
 from convlstm.training.metrics import by_lead_time

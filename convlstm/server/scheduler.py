@@ -10,7 +10,8 @@ from concurrent.futures import Future
 
 from convlstm.checks import SettingError, check_choice
 from convlstm.devices import resolve_precision
-from convlstm.files.checkpoint import network_bytes, read_checkpoint
+from convlstm.files.checkpoint import network_bytes
+from convlstm.files.reading import read_checkpoint
 from convlstm.scenes.drawing import make_drawing
 from convlstm.server.budget import check_budget
 from convlstm.server.facts import Facts

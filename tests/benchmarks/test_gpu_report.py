@@ -43,7 +43,7 @@ from convlstm.benchmarks.gpu_quick import run_quick_start
 from convlstm.benchmarks.gpu_report import JSON_NAME, MARKDOWN_NAME, PARTS, make_report
 from convlstm.commands import gpu_report as command
 from convlstm.commands.main import main
-from convlstm.files.checkpoint import read_checkpoint
+from convlstm.files.reading import read_checkpoint
 from convlstm.files.safe_files import CheckpointError
 from convlstm.pieces import finish
 from convlstm.settings import configure

@@ -13,7 +13,8 @@ import torch
 
 from convlstm.commands import evaluate as command
 from convlstm.commands.main import main
-from convlstm.files.checkpoint import load_checkpoint, read_checkpoint, save_network
+from convlstm.files.checkpoint import load_checkpoint, save_network
+from convlstm.files.reading import read_checkpoint
 from convlstm.scenes import digits, squares
 from convlstm.scenes.digits import Digits
 from convlstm.scenes.scene import DATA_STREAM, MAX_TEST_SEED, VALIDATION_SEED

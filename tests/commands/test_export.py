@@ -8,8 +8,9 @@ import torch
 
 from convlstm.commands import export as command
 from convlstm.commands.main import main
-from convlstm.files.checkpoint import load_network, read_checkpoint
+from convlstm.files.checkpoint import load_network
 from convlstm.files.export import ExportError
+from convlstm.files.reading import read_checkpoint
 from tests.commands.conftest import NETWORK, parse
 from tests.networks.test_parts import context_of
 

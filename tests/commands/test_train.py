@@ -18,7 +18,8 @@ from PIL import Image
 
 from convlstm.commands import train as command
 from convlstm.commands.main import main
-from convlstm.files.checkpoint import load_network, read_checkpoint, resume
+from convlstm.files.checkpoint import load_network, resume
+from convlstm.files.reading import read_checkpoint
 from convlstm.files.safe_files import CheckpointError
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.settings import configure, settings_of

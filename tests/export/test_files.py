@@ -20,8 +20,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 from convlstm import ConvGRU, ConvLSTM, ConvLSTM1d, ConvLSTM3d
 from convlstm.checks import SettingError
 from convlstm.files import export as exporting
-from convlstm.files.checkpoint import Checkpoint, load_network, read_checkpoint
+from convlstm.files.checkpoint import load_network
 from convlstm.files.export import ExportError, check_exportable, export, metadata
+from convlstm.files.reading import Checkpoint, read_checkpoint
 from convlstm.files.shipped import shipped_file
 from convlstm.networks.parts import Step
 from convlstm.scenes.catalogue import CATALOGUE

@@ -7,7 +7,8 @@ import zipfile
 
 import pytest
 
-from convlstm.files.checkpoint import network_bytes, read_checkpoint
+from convlstm.files.checkpoint import network_bytes
+from convlstm.files.reading import read_checkpoint
 from convlstm.server import exporting
 from convlstm.server.exporting import Exporter
 from convlstm.server.service import Service

@@ -12,18 +12,17 @@ import torch
 from safetensors import safe_open
 
 from convlstm.files.checkpoint import (
-    MAX_BYTES,
     CheckpointError,
     checkpoint_bytes,
     load_checkpoint,
     load_network,
     network_bytes,
-    read_checkpoint,
     resume,
     save_checkpoint,
     save_network,
     start_from,
 )
+from convlstm.files.reading import MAX_BYTES, read_checkpoint
 from convlstm.networks import FrameFormat, NetworkConfig, build_network
 from convlstm.scenes.digits import Digits
 from convlstm.scenes.squares import Squares

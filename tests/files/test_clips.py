@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from convlstm.checks import SettingError
-from convlstm.files.checkpoint import checkpoint_bytes, network_bytes, read_checkpoint, resume
+from convlstm.files.checkpoint import checkpoint_bytes, network_bytes, resume
 from convlstm.files.clips import read_clip
+from convlstm.files.reading import read_checkpoint
 from convlstm.files.safe_files import CheckpointError
 from convlstm.scenes.own import Own
 from convlstm.scenes.recording import Recording

@@ -7,13 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from convlstm.files.checkpoint import (
-    CheckpointError,
-    checkpoint_bytes,
-    read_checkpoint,
-    resume,
-)
+from convlstm.files.checkpoint import CheckpointError, checkpoint_bytes, resume
 from convlstm.files.history import TABLES, history_tables, read_history
+from convlstm.files.reading import read_checkpoint
 from convlstm.files.versions import STEP_COLUMNS
 from convlstm.settings import configure
 from convlstm.training.metrics import METRICS, Evaluation, Scores, UnseenScores

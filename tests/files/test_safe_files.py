@@ -23,10 +23,10 @@ from convlstm.files.checkpoint import (
     load_checkpoint,
     load_network,
     network_bytes,
-    read_checkpoint,
     resume,
     save_checkpoint,
 )
+from convlstm.files.reading import read_checkpoint
 from convlstm.files.safe_files import write_atomically
 from convlstm.scenes.digits import Digits
 from convlstm.scenes.squares import Squares

@@ -15,10 +15,10 @@ from convlstm.files.checkpoint import (
     load_checkpoint,
     load_network,
     network_bytes,
-    read_checkpoint,
     resume,
     start_from,
 )
+from convlstm.files.reading import read_checkpoint
 from convlstm.files.versions import FORMAT, VERSION, VERSIONS
 from convlstm.scenes.digits import Digits
 from convlstm.scenes.squares import Squares

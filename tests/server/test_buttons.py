@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from convlstm.checks import SettingError
-from convlstm.files.checkpoint import read_checkpoint, resume
+from convlstm.files.checkpoint import resume
+from convlstm.files.reading import read_checkpoint
 from convlstm.server.scheduler import ResetNeeded
 from convlstm.settings import configure, settings_of
 from convlstm.training.trainer import Trainer

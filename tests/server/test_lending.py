@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from convlstm.files.checkpoint import read_checkpoint
+from convlstm.files.reading import read_checkpoint
 from convlstm.server import lending
 from convlstm.server.chunk import News, compute_chunk
 from convlstm.server.desk import Desk

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from convlstm import pieces
-from convlstm.files.checkpoint import read_checkpoint
+from convlstm.files.reading import read_checkpoint
 from convlstm.server.run import Run
 from convlstm.settings import configure
 from convlstm.training.presets import default_config

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from convlstm.files.checkpoint import read_checkpoint, resume
+from convlstm.files.checkpoint import resume
+from convlstm.files.reading import read_checkpoint
 from convlstm.networks.stack import Stack
 from convlstm.server.runs import ServerFull
 from convlstm.server.scheduler import ResetNeeded, Scheduler

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from convlstm.files.checkpoint import read_checkpoint, save_checkpoint
+from convlstm.files.checkpoint import save_checkpoint
+from convlstm.files.reading import read_checkpoint
 from convlstm.files.shipped import shipped_file
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.server.opening import work_of

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from convlstm.files.checkpoint import load_checkpoint, read_checkpoint, start_from
+from convlstm.files.checkpoint import load_checkpoint, start_from
+from convlstm.files.reading import read_checkpoint
 from convlstm.files.shipped import shipped_file
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.server.run import Run
@@ -35,7 +36,7 @@ def test_reading_a_file_leaves_openmp_to_the_thread_that_trains():
     # A second thread with an OpenMP team of its own made training in the first half as fast.
     code = """if True:
         import os, sys
-        from convlstm.files.checkpoint import read_checkpoint
+        from convlstm.files.reading import read_checkpoint
         before = len(os.listdir("/proc/self/task"))
         for path in sys.argv[1:]:
             read_checkpoint(path)

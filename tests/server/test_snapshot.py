@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convlstm.files.checkpoint import checkpoint_bytes, read_checkpoint, resume
+from convlstm.files.checkpoint import checkpoint_bytes, resume
+from convlstm.files.reading import read_checkpoint
 from convlstm.server.run import Run
 from convlstm.server.snapshot import Viewer
 from convlstm.settings import configure

@@ -10,12 +10,12 @@ import torch
 from convlstm.files.checkpoint import (
     load_checkpoint,
     load_network,
-    read_checkpoint,
     resume,
     save_checkpoint,
     save_network,
     start_from,
 )
+from convlstm.files.reading import read_checkpoint
 from convlstm.files.safe_files import CheckpointError
 from convlstm.training import Trainer, train
 from convlstm.training import trainer as module

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from convlstm.checks import SettingError
-from convlstm.files.checkpoint import load_network, read_checkpoint
+from convlstm.files.checkpoint import load_network
+from convlstm.files.reading import read_checkpoint
 from convlstm.files.shipped import shipped_file
 from convlstm.networks import copy_network
 from convlstm.pieces import finish

@@ -11,7 +11,7 @@ from gradio.routes import App
 from starlette.testclient import TestClient
 
 import convlstm
-from convlstm.files.checkpoint import read_checkpoint
+from convlstm.files.reading import read_checkpoint
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.server.pool import Pool
 from convlstm.ui.page import build_page, launch_options

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from convlstm.files.checkpoint import read_checkpoint, resume
+from convlstm.files.checkpoint import resume
+from convlstm.files.reading import read_checkpoint
 from convlstm.training import train
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from convlstm.files.checkpoint import read_checkpoint
+from convlstm.files.reading import read_checkpoint
 from convlstm.server.limits import Limits
 from convlstm.server.pool import Pool
 from convlstm.settings import settings_of
