@@ -5,13 +5,7 @@ import argparse
 from convlstm.checks import check_integer
 from convlstm.commands.shared import check_writable
 from convlstm.commands.terminal import print_json
-from convlstm.files.export import (
-    MAX_HORIZON,
-    check_exportable,
-    default_horizon,
-    export,
-    metadata,
-)
+from convlstm.files.export import MAX_HORIZON, check_exportable, default_horizon, export, metadata
 from convlstm.files.reading import read_checkpoint
 from convlstm.files.safe_files import write_atomically
 from convlstm.networks.parts import PARTS

@@ -18,12 +18,7 @@ from torch import Tensor
 
 from convlstm.files.history import history_tables
 from convlstm.files.reading import MOST_TRAININGS, Checkpoint, read_checkpoint
-from convlstm.files.safe_files import (
-    CheckpointError,
-    check_generator,
-    part_of,
-    write_atomically,
-)
+from convlstm.files.safe_files import CheckpointError, check_generator, part_of, write_atomically
 from convlstm.files.versions import DATA, FORMAT, VERSION, Tensors, Values
 from convlstm.networks import Network, build_network
 from convlstm.settings import differences, settings_of

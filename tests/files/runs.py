@@ -4,6 +4,7 @@ import functools
 import math
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 
 from convlstm.files.checkpoint import checkpoint_bytes
 from convlstm.scenes.digits import Digits
@@ -134,3 +135,14 @@ def at_stage(name: str, stage: str) -> Trainer:
 def saved(name: str, stage: str = "changed") -> bytes:
     """The content of a run's file."""
     return checkpoint_bytes(at_stage(name, stage))
+
+
+# The runs, and files of earlier programs.
+KINDS = ("squares", "digits", "storm", "squares-run-1", "digits-run-3")
+_FROZEN = Path(__file__).parent / "frozen"
+
+
+@functools.cache
+def content_of(kind: str) -> bytes:
+    """A sound file: a run that was changed on its way, or one of an earlier program."""
+    return saved(kind) if kind in RUNS else (_FROZEN / f"{kind}.safetensors").read_bytes()

@@ -14,16 +14,7 @@ from convlstm.settings import differences
 from convlstm.training import TrainConfig, Trainer, train
 from convlstm.training.losses import LOSSES
 from convlstm.training.records import Change
-from tests.training.runs import (
-    BASES,
-    DIGITS,
-    SQUARES,
-    run_of,
-    same,
-    small,
-    trained,
-    weights,
-)
+from tests.training.runs import BASES, DIGITS, SQUARES, run_of, same, small, trained, weights
 
 every_scene = pytest.mark.parametrize("base", BASES)
 

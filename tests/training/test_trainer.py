@@ -19,15 +19,7 @@ from convlstm.training import trainer as module
 from convlstm.training.config import MAX_STEPS
 from convlstm.training.losses import LOSSES
 from convlstm.training.records import StepRecord
-from tests.training.runs import (
-    BASES,
-    run_of,
-    same,
-    seeded,
-    small,
-    trained,
-    weights,
-)
+from tests.training.runs import BASES, run_of, same, seeded, small, trained, weights
 
 every_scene = pytest.mark.parametrize("base", BASES)
 

@@ -14,15 +14,7 @@ from convlstm.settings import MAX_SEED
 from convlstm.training import TrainConfig, Trainer, train
 from convlstm.training.losses import LOSSES
 from convlstm.training.metrics import frame_scores, mean_of
-from tests.training.runs import (
-    BASES,
-    run_of,
-    same,
-    seeded,
-    small,
-    trained,
-    weights,
-)
+from tests.training.runs import BASES, run_of, same, seeded, small, trained, weights
 
 every_scene = pytest.mark.parametrize("base", BASES)
 
