@@ -142,6 +142,8 @@ def test_chinese_dark_and_projector(open_page, scene):
             box = page.locator(selector).bounding_box()
             assert box["y"] + box["height"] <= height, selector
             assert box["x"] + box["width"] <= width, selector
+        is_whole = "status => status.scrollHeight <= status.clientHeight"
+        assert page.locator(".status").evaluate(is_whole)
         shoot(page, f"{scene}-projector-{height}")
     page.keyboard.press("Escape")
     expect(page.locator(".settings")).to_be_visible()
