@@ -227,7 +227,15 @@ _SMALL: dict[str, object] = {
     "evaluate_every": 100,
 }
 PRESETS: dict[str, dict[str, object]] = {
-    "one-digit": {**_SMALL, "epochs": 800, "output": "transport", "ssim_weight": 1.0},
+    "one-digit": {
+        **_SMALL,
+        "patch_size": 8,
+        "hidden_channels": 64,
+        "epochs": 600,
+        "learning_rate": 7e-3,
+        "output": "transport",
+        "ssim_weight": 1.0,
+    },
     "two-digits": {**_COMPACT, "epochs": 1500, "evaluate_every": 150},
     "states-only": {**_SMALL, "rollout": "states"},
     "moving-mnist-compact": {

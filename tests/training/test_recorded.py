@@ -41,7 +41,13 @@ RECORDED = json.loads((Path(__file__).parent / "recorded.json").read_text())
 HERE = (torch.__version__, torch.backends.cpu.get_cpu_capability())
 _OLD = {"output": "sigmoid", "patch_size": 4}
 OLD_DIGITS: dict[str, dict[str, object]] = {
-    "one-digit": {**_OLD, "epochs": 1000, "ssim_weight": 0.1},
+    "one-digit": {
+        **_OLD,
+        "hidden_channels": 32,
+        "epochs": 1000,
+        "learning_rate": 0.01,
+        "ssim_weight": 0.1,
+    },
     "two-digits": {**_OLD, "hidden_channels": 64},
     "states-only": {},
 }

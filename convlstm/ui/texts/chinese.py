@@ -837,7 +837,7 @@ CHINESE: dict[str, str] = {
     "preset deep": "更深也更慢",
     "sentence deep": "三层加残差连接：最终更清晰，但每一步慢得多。",
     "preset one-digit": "一个数字",
-    "sentence one-digit": "一个反弹的数字。网络搬动最后一帧：约 600 轮后，前几帧可以辨认。",
+    "sentence one-digit": "一个反弹的数字。网络搬动最后一帧：约 450 轮后就能认出它。",
     "preset two-digits": "两个数字",
     "sentence two-digits": "Moving MNIST 标准测试的两个数字，互相穿越。几分钟就能预测好下一帧，"
     "预测十帧之后则要几小时。",
