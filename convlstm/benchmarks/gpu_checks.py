@@ -218,8 +218,12 @@ def _served(
     """Have what computes the runs of a server, without its limits."""
     limits = dict.fromkeys(
         (
-            *("run_seconds", "unwatched_seconds", "kept_seconds", "budget_seconds"),
-            *("memory_mib", "kept_memory_mib"),
+            "run_seconds",
+            "unwatched_seconds",
+            "kept_seconds",
+            "budget_seconds",
+            "memory_mib",
+            "kept_memory_mib",
         ),
         math.inf,
     )

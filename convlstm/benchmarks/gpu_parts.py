@@ -221,8 +221,10 @@ def run_checks(place: Place, order: Order, seconds: float) -> Part:
                 break
             results += (CheckResult(name, True, said, time.monotonic() - started),)
         yield Progress((number + 1) / len(CHECKS), name, results)
-    if failed := [f"{result.name} ({result.said})" for result in results if not result.passed]:
-        raise WorkFailed(f"{len(failed)} of {len(CHECKS)} checks failed: {'; '.join(failed)}")
+    if failed := [result for result in results if not result.passed]:
+        names = ", ".join(result.name for result in failed)
+        count = f"{len(failed)} of {len(CHECKS)} checks failed"
+        raise WorkFailed(f"{count}: {names}: {failed[0].said}")
     return len(results) == len(CHECKS)
 
 

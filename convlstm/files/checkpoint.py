@@ -2,8 +2,7 @@
 
 A network's file holds the weights that are to be used, their settings and how they came about. A
 run's file holds besides all that the next step depends on, and a record of each step. Nothing is
-pickled, so that a file from a stranger can be refused but never run code; everything that a file
-declares is bounded by its own settings before it is read.
+pickled, so that a file from a stranger can be refused but never run code.
 """
 
 import json
@@ -19,7 +18,7 @@ from torch import Tensor
 from convlstm.files.history import history_tables
 from convlstm.files.reading import MOST_TRAININGS, Checkpoint, read_checkpoint
 from convlstm.files.safe_files import CheckpointError, check_generator, part_of, write_atomically
-from convlstm.files.versions import DATA, FORMAT, VERSION, Tensors, Values
+from convlstm.files.versions import DATA_PREFIX, FORMAT, VERSION, Tensors, Values
 from convlstm.networks import Network, build_network
 from convlstm.settings import differences, settings_of
 from convlstm.training.config import TrainConfig
@@ -201,6 +200,8 @@ def _content(tensors: Tensors, trainer: Trainer, progress: Values | None) -> byt
     }
     if progress is not None:
         metadata["progress"] = json.dumps(progress)
-    tensors = tensors | {DATA + name: each for name, each in trainer.config.scene.data.items()}
+    tensors = tensors | {
+        DATA_PREFIX + name: each for name, each in trainer.config.scene.data.items()
+    }
     contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     return save_tensors(contiguous, metadata)

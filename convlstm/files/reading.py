@@ -20,7 +20,7 @@ from convlstm.files.safe_files import (
     read_file,
     read_header,
 )
-from convlstm.files.versions import DATA, FORMAT, VERSION, VERSIONS, Tensors, Values, Version
+from convlstm.files.versions import DATA_PREFIX, FORMAT, VERSION, VERSIONS, Tensors, Values, Version
 from convlstm.networks import Network, build_network
 from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.settings import configure, settings_of
@@ -149,14 +149,14 @@ def _read_config(metadata: dict[str, str], version: Version) -> TrainConfig:
 def _with_data(config: TrainConfig, tensors: Tensors) -> TrainConfig:
     """Give a configuration's scene what a file holds of it."""
     try:
-        scene = config.scene.holding(part_of(tensors, DATA))
+        scene = config.scene.holding(part_of(tensors, DATA_PREFIX))
         return replace(config, scene=scene)
     except SettingError as error:
         raise CheckpointError(f"The checkpoint's clip is refused: {error}") from error
 
 
 def _data_of(config: TrainConfig) -> set[str]:
-    return {DATA + name for name in config.scene.data_shapes}
+    return {DATA_PREFIX + name for name in config.scene.data_shapes}
 
 
 def _check_entries(
@@ -183,7 +183,7 @@ def _check_entries(
         moments = Optimizer.shapes(config.optimizer, network)
         moments = {f"optimizer.{name}": ("F32", shape) for name, shape in moments.items()}
     weights = {name: ("F32", list(value.shape)) for name, value in network.state_dict().items()}
-    data = {DATA + name: each for name, each in config.scene.data_shapes.items()}
+    data = {DATA_PREFIX + name: each for name, each in config.scene.data_shapes.items()}
     needed = {f"{p}.{name}": each for p in prefixes for name, each in weights.items()} | others
     known = needed | moments | data
     misfit = "The checkpoint does not fit its settings: tensor "

@@ -18,7 +18,7 @@ from convlstm.training.metrics import METRICS
 from convlstm.training.optimizers import Optimizer
 
 FORMAT, VERSION = "convlstm-playground", "2"
-DATA = "scene."  # before the names of what a scene holds
+DATA_PREFIX = "scene."  # before the names of what a scene holds
 STEP_COLUMNS = ("progress", "horizon", "loss", "mse", "learning_rate", "seconds")
 _OLD_SQUARES_METRICS = ("mse", "mae", "psnr", "ssim")
 

@@ -254,7 +254,7 @@ def test_a_check_that_fails_is_named_and_the_others_are_done(tmp_path, monkeypat
         gpu_parts, "CHECKS", {"one": lambda *_: "seen", "two": fails, "three": lambda *_: "seen"}
     )
     part = report_of(tmp_path, {"checks": (1.0, run_checks)}).parts["checks"]
-    assert (part.state, part.reason) == ("failed", "1 of 3 checks failed: two (it does not hold)")
+    assert (part.state, part.reason) == ("failed", "1 of 3 checks failed: two: it does not hold")
     assert [(each.passed, each.said) for each in part.found] == [
         (True, "seen"),
         (False, "it does not hold"),

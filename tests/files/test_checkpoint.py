@@ -24,8 +24,6 @@ from convlstm.files.checkpoint import (
 )
 from convlstm.files.reading import MAX_BYTES, read_checkpoint
 from convlstm.networks import FrameFormat, NetworkConfig, build_network
-from convlstm.scenes.digits import Digits
-from convlstm.scenes.squares import Squares
 from convlstm.settings import configure, settings_of
 from convlstm.training import Trainer
 from convlstm.training import trainer as engine
@@ -36,10 +34,7 @@ from tests.files.runs import RUNS, STAGES, at_stage, pull, saved, trained
 every_run = pytest.mark.parametrize("name", RUNS)
 
 
-@pytest.fixture(autouse=True)
-def few_sequences_are_scored(monkeypatch):
-    monkeypatch.setattr(Squares, "validation_sequences", 4)
-    monkeypatch.setattr(Digits, "validation_sequences", 4)
+pytestmark = pytest.mark.usefixtures("few_sequences_are_scored")
 
 
 def facts(records: list[StepRecord]) -> str:

@@ -10,8 +10,6 @@ import torch
 
 from convlstm.files.checkpoint import CheckpointError, checkpoint_bytes, load_network, resume
 from convlstm.files.reading import read_checkpoint
-from convlstm.scenes.digits import Digits
-from convlstm.scenes.squares import Squares
 from tests.files.forging import put_together, taken_apart, with_tensor
 from tests.files.runs import content_of
 
@@ -25,10 +23,7 @@ MUTATIONS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def few_sequences_are_scored(monkeypatch):
-    monkeypatch.setattr(Squares, "validation_sequences", 4)
-    monkeypatch.setattr(Digits, "validation_sequences", 4)
+pytestmark = pytest.mark.usefixtures("few_sequences_are_scored")
 
 
 def flip_bits(data: bytes, draw: random.Random) -> bytes:

@@ -13,8 +13,6 @@ import torch
 from convlstm.files import reading as module
 from convlstm.files.checkpoint import CheckpointError, load_network, network_bytes, resume
 from convlstm.files.reading import read_checkpoint
-from convlstm.scenes.digits import Digits
-from convlstm.scenes.squares import Squares
 from tests.files.forging import (
     Damage,
     forge_counters,
@@ -30,11 +28,7 @@ from tests.files.forging import (
 )
 from tests.files.runs import KINDS, RUNS, at_stage, content_of, saved
 
-
-@pytest.fixture(autouse=True)
-def few_sequences_are_scored(monkeypatch):
-    monkeypatch.setattr(Squares, "validation_sequences", 4)
-    monkeypatch.setattr(Digits, "validation_sequences", 4)
+pytestmark = pytest.mark.usefixtures("few_sequences_are_scored")
 
 
 every_kind = pytest.mark.parametrize("kind", KINDS)

@@ -140,17 +140,21 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_best(monkeypatch):
     assert same(weights(trainer), before)
 
 
-@pytest.mark.parametrize("clip", [0.0, 1.0])
-def test_a_gradient_that_is_not_finite_never_reaches_the_weights(monkeypatch, clip):
+def break_gradient_at(monkeypatch, step: int) -> None:
     backward = Trainer._backward
 
     def broken(self, *given):
         sums = backward(self, *given)
-        if self.step == 3:
+        if self.step == step:
             next(self.network.parameters()).grad[0, 0, 0, 0] = math.inf
         return sums
 
     monkeypatch.setattr(Trainer, "_backward", broken)
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(monkeypatch, clip):
+    break_gradient_at(monkeypatch, 3)
     trainer = trained("squares", gradient_clip=clip)
     assert trainer.ended == "diverged"
     assert trainer.step == 4
@@ -158,15 +162,7 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(monkeypatch, cl
 
 
 def test_under_float16_a_gradient_that_overflows_is_left_out_and_the_run_goes_on(monkeypatch):
-    backward = Trainer._backward
-
-    def broken(self, *given):
-        sums = backward(self, *given)
-        if self.step == 1:
-            next(self.network.parameters()).grad[0, 0, 0, 0] = math.inf
-        return sums
-
-    monkeypatch.setattr(Trainer, "_backward", broken)
+    break_gradient_at(monkeypatch, 1)
     config = small(precision="float16", epochs=3)
     trainer, after = Trainer(config), []
     scale = trainer.scaler.get_scale()
