@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from convlstm.checks import SettingError, check_choice, check_integer, check_number
+from convlstm.scenes.catalogue import CATALOGUE
 from convlstm.settings import configure, settings_of
 from convlstm.training.at_wall import wall_error
 from convlstm.training.config import TrainConfig
@@ -94,7 +95,7 @@ class Lesson:
         guesses: what is asked before anything is done; kept, never graded.
         steps: what is to be done.
         answers: what is asked afterwards, and has to be as measured.
-        shipped: whether it begins with the shipped network.
+        shipped: the file in `checkpoints/` whose network it begins with, or empty for none.
         goes_on: whether training goes on from that, each time anew.
         sample: the sequence that it begins with, from 0.
         button: of the card: a study that it starts, or empty.
@@ -109,7 +110,7 @@ class Lesson:
     guesses: tuple[Question, ...]
     steps: tuple[Step, ...]
     answers: tuple[Question, ...] = ()
-    shipped: bool = False
+    shipped: str = ""
     goes_on: bool = False
     sample: int = 0
     button: str = ""
@@ -229,7 +230,9 @@ def followed_speeds(result: Mapping[str, object], share: float = 1.0) -> list[in
 
 
 _LOSSES = ("mse", "ssim")
-# The shipped network's own, which draws, and a short training at a rate that spoils nothing.
+# A network that draws, since one that moves things fades where it is unsure, whatever the loss; its
+# own settings, and a short training at a rate that spoils nothing.
+_PAINTING = "moving-mnist-painting.safetensors"
 _TUNING: dict[str, object] = {
     **settings_of(preset("two-digits")),
     "patch_size": 4,
@@ -288,7 +291,7 @@ LESSONS: dict[str, Lesson] = {
             (Question("sharper", "choice", _LOSSES), Question("lower", "choice", _LOSSES)),
             (_tuned("mse"), _tuned("ssim"), Step("told", _says_what_was_measured)),
             (Question("sharper", "choice", _LOSSES), Question("lower", "choice", _LOSSES)),
-            shipped=True,
+            shipped=_PAINTING,
             goes_on=True,
             at_end=lambda trainer: {"sharpness": sharpness(trainer)},
         ),
@@ -308,7 +311,7 @@ LESSONS: dict[str, Lesson] = {
             (Question("speeds", "speeds"),),
             (Step("tested", _was_tested), Step("marked", _marks_what_was_measured)),
             (Question("speeds", "speeds"),),
-            shipped=True,
+            shipped=CATALOGUE["squares"].shipped,
             button="speed",
         ),
         Lesson(

@@ -22,13 +22,13 @@ from convlstm.training.trainer import Trainer
 
 
 @functools.cache  # a few MiB that never change, asked for by every new page
-def read_shipped(scene: str) -> Checkpoint:
-    """Read the file whose network a scene's page shows before anybody has trained.
+def read_shipped(name: str) -> Checkpoint:
+    """Read a file of `checkpoints/`: a scene's or a lesson's `shipped`.
 
     Raises:
         CheckpointError: it is missing or damaged.
     """
-    return read_checkpoint(shipped_file(CATALOGUE[scene].shipped))
+    return read_checkpoint(shipped_file(name))
 
 
 def trainer_of(checkpoint: Checkpoint, device: torch.device, *, anywhere: bool = False) -> Trainer:
@@ -51,7 +51,7 @@ def new_trainer(config: TrainConfig, device: torch.device, lesson: Lesson | None
         CheckpointError: those are of another network, or their file is missing.
     """
     if lesson and lesson.goes_on:
-        return start_from(read_shipped(lesson.scene), config, device)
+        return start_from(read_shipped(lesson.shipped), config, device)
     return Trainer(config, device)
 
 
@@ -76,13 +76,14 @@ def restored(note: Note, content: Path | bytes | None, device: torch.device) -> 
         SettingError: a note's value is refused.
     """
     check_choice("scene", note.scene, CATALOGUE)
+    facts = Facts.of(note.lesson) if note.lesson else None
     if content is not None:
         trainer = trainer_of(read_checkpoint(content), device, anywhere=True)
     elif note.shipped:
-        trainer = trainer_of(read_shipped(note.scene), device)
+        shown = facts.lesson if facts else CATALOGUE[note.scene]
+        trainer = trainer_of(read_shipped(shown.shipped), device)
     else:
         trainer = Trainer(configure(note.settings, default_config(note.scene)), device)
-    facts = Facts.of(note.lesson) if note.lesson else None
     run = Run(trainer, shipped=note.shipped, run_id=note.id, facts=facts)
     run.chosen, run.sample = note.chosen, min(note.sample, run.view.samples - 1)
     run.resumed = tuple(step for step in note.resumed if step <= trainer.step)

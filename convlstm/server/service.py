@@ -163,7 +163,7 @@ class Service:
         if not lesson.shipped:
             config = lesson.config
             return await _done(self.scheduler.open(lambda: Trainer(config, device), facts=facts))
-        checkpoint = await asyncio.to_thread(read_shipped, lesson.scene)
+        checkpoint = await asyncio.to_thread(read_shipped, lesson.shipped)
         return await _done(
             self.scheduler.open(lambda: trainer_of(checkpoint, device), shipped=True, facts=facts)
         )
@@ -409,7 +409,7 @@ class Service:
     async def _open(self, scene: str) -> Run:
         device = self.scheduler.device
         try:
-            checkpoint = await asyncio.to_thread(read_shipped, scene)
+            checkpoint = await asyncio.to_thread(read_shipped, CATALOGUE[scene].shipped)
             return await _done(
                 self.scheduler.open(lambda: trainer_of(checkpoint, device), shipped=True)
             )

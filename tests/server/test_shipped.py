@@ -10,22 +10,28 @@ from convlstm.files.checkpoint import load_checkpoint, start_from
 from convlstm.files.reading import read_checkpoint
 from convlstm.files.shipped import shipped_file
 from convlstm.scenes.catalogue import CATALOGUE
+from convlstm.server.lessons import LESSONS
 from convlstm.server.run import Run
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = {name: shipped_file(entry.shipped) for name, entry in CATALOGUE.items()}
+SHIPPED = {entry.shipped: name for name, entry in CATALOGUE.items()}
+SHIPPED |= {lesson.shipped: lesson.scene for lesson in LESSONS.values() if lesson.shipped}
+
+
+def test_every_shipped_file_is_a_scene_s_or_a_lesson_s():
+    assert set(SHIPPED) == {path.name for path in shipped_file("x").parent.glob("*.safetensors")}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_file_opens_in_its_scene_and_can_be_shown(name):
-    checkpoint = read_checkpoint(SHIPPED[name])
-    assert checkpoint.config.scene.name == name
+    checkpoint = read_checkpoint(shipped_file(name))
+    assert checkpoint.config.scene.name == SHIPPED[name]
     trainer = start_from(checkpoint, checkpoint.config)
     assert trainer.config == checkpoint.config
     run = Run(trainer, shipped=True)
     run.draw_picture()
     assert [scores.mse < 1 for scores in run.picture.scores] == [True] * len(run.picture.truth)
-    network = load_checkpoint(SHIPPED[name])
+    network = load_checkpoint(shipped_file(name))
     assert all((a == b).all() for a, b in zip(
         network.parameters(), trainer.network.parameters(), strict=True
     ))  # fmt: skip
@@ -42,7 +48,7 @@ def test_reading_a_file_leaves_openmp_to_the_thread_that_trains():
             read_checkpoint(path)
         print(len(os.listdir("/proc/self/task")) - before)
     """
-    files = [str(path) for path in SHIPPED.values()]
+    files = [str(shipped_file(name)) for name in SHIPPED]
     job = subprocess.run(
         [sys.executable, "-c", code, *files], cwd=ROOT, capture_output=True, text=True, check=True
     )
