@@ -69,7 +69,7 @@ class Facts:
         Args:
             trainer: the run's.
             study: its newest question, or None.
-            shipped: whether it shows the shipped network, untouched.
+            shipped: whether it shows a shipped network, untouched.
         """
         before = self.facts
         if trainer is not self._begun:

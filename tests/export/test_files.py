@@ -130,7 +130,7 @@ _FRESH = """
 import json, sys, torch
 for path in sys.argv[1:]:
     about = {"convlstm.json": ""}
-    # As the docs have it: of patches that move, or change, torch's guards refuse a single sequence.
+    # As the docs have it: torch's guards refuse some batches of one sequence.
     program = torch.export.load(path, extra_files=about).module(check_guards=False)
     for given, expected in torch.load(path + ".cases"):
         found = program(*given)

@@ -752,11 +752,11 @@ CHINESE: dict[str, str] = {
     "eq memory": "记忆：保留的加上写入的",
     "eq state": "状态，经 1×1 卷积读出为下一帧",
     "how article": "ConvLSTM 出自这篇论文，当时用于预报降雨：",
-    "digits eq state": "状态，经 1×1 卷积读出为下一帧的图块",
+    "digits eq state": "状态；1×1 卷积由它读出上一帧的图块移到哪里、再补画什么",
     "how reach": "边长为 k 像素的卷积核，每层每帧把信息传递 (k − 1) / 2 像素。"
     "移动得比这更快的东西，训练多久也跟不上。",
-    "digits how reach": "这里的单元看到的是像素图块：图块 4 像素、卷积核 3×3、三层时，"
-    "信息每帧传递 12 像素，比任何数字移动得都远。",
+    "digits how reach": "这里的单元看到的是像素图块：图块 8 像素、卷积核 3×3、三层时，"
+    "信息每帧传递 24 像素，比任何数字移动得都远。",
     "storm how reach": "边长为 k 像素的卷积核，每层每帧把信息传递 (k − 1) / 2 像素。"
     "风暴在两帧之间会移动数个像素，所以各层合起来必须够得到那么远。",
     "how honest": "画面大部分是黑的，因此连全黑帧的误差都低、SSIM 都高。所以这里的每个得分旁边"
@@ -837,7 +837,7 @@ CHINESE: dict[str, str] = {
     "preset deep": "更深也更慢",
     "sentence deep": "三层加残差连接：最终更清晰，但每一步慢得多。",
     "preset one-digit": "一个数字",
-    "sentence one-digit": "一个反弹的数字。网络搬动最后一帧：约 450 轮后就能认出它。",
+    "sentence one-digit": "一个反弹的数字。网络由最后一帧搬出下一帧。约 450 轮后就能认出这个数字。",
     "preset two-digits": "两个数字",
     "sentence two-digits": "Moving MNIST 标准测试的两个数字，互相穿越。几分钟就能预测好下一帧，"
     "预测十帧之后则要几小时。",
@@ -853,7 +853,8 @@ CHINESE: dict[str, str] = {
     "preset blizzard-pressure": "只看气压",
     "sentence blizzard-pressure": "看不到风和气温。下一张气压图会更差吗？",
     "preset moving-mnist-compact": "移动数字，紧凑",
-    "sentence moving-mnist-compact": "由十帧预测十帧，搬动 8 像素的图块：小到在 CPU 上也能学会。",
+    "sentence moving-mnist-compact": "靠搬动 8 像素的图块，由十帧预测十帧；网络小到在 "
+    "CPU 上也能学会。",
     "preset moving-mnist-article": "移动数字，多尺度",
     "sentence moving-mnist-article": "三个尺度先缩小再放大，加上注意力、课程学习以及 MSE 与 "
     "SSIM 的损失。适合 GPU。",

@@ -837,11 +837,12 @@ ENGLISH: dict[str, str] = {
     "eq memory": "the memory: what is kept and what is written",
     "eq state": "the state, read by a 1×1 convolution as the next frame",
     "how article": "The ConvLSTM was introduced in this article, to forecast rain:",
-    "digits eq state": "the state, read by a 1×1 convolution as the patches of the next frame",
+    "digits eq state": "the state; a 1×1 convolution reads from it where the last frame's patches "
+    "go and what is painted over them",
     "how reach": "A kernel of k px passes information (k − 1) / 2 px in each layer and frame. "
     "What moves faster than that cannot be followed, however long one trains.",
-    "digits how reach": "Here a cell sees patches of pixels: with patches of 4 px, 3×3 kernels and "
-    "three layers, information travels 12 px a frame, further than any digit moves.",
+    "digits how reach": "Here a cell sees patches of pixels: with patches of 8 px, 3×3 kernels and "
+    "three layers, information travels 24 px a frame, further than any digit moves.",
     "storm how reach": "A kernel of k px passes information (k − 1) / 2 px in each layer and "
     "frame. A storm crosses several px between two frames, so the layers together must reach as "
     "far.",
@@ -950,7 +951,7 @@ ENGLISH: dict[str, str] = {
     "step takes far longer.",
     "preset one-digit": "One digit",
     "sentence one-digit": "One digit that bounces. The network moves the last frame on. After "
-    "450 epochs one can make it out.",
+    "about 450 epochs one can make out the digit.",
     "preset two-digits": "Two digits",
     "sentence two-digits": "The two digits of the Moving MNIST benchmark, which pass over each "
     "other. The next frame is good in minutes; ten frames ahead takes hours.",
