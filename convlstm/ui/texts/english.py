@@ -951,7 +951,7 @@ ENGLISH: dict[str, str] = {
     "step takes far longer.",
     "preset one-digit": "One digit",
     "sentence one-digit": "One digit that bounces. The network moves the last frame on. After "
-    "about 450 epochs one can make out the digit.",
+    "450 epochs one can make it out.",
     "preset two-digits": "Two digits",
     "sentence two-digits": "The two digits of the Moving MNIST benchmark, which pass over each "
     "other. The next frame is good in minutes; ten frames ahead takes hours.",
