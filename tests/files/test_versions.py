@@ -49,6 +49,11 @@ def content_of(name: str) -> bytes:
     return file_of(name).read_bytes()
 
 
+def is_where_recorded(name: str) -> bool:
+    """Whether this machine rounds as the one that recorded; `digits-moving` had AVX2 by request."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX2" and name != "digits-moving"
+
+
 @pytest.fixture(autouse=True)
 def few_sequences_are_scored(monkeypatch):
     """Scoring draws nothing of a run's own and changes no weight."""
@@ -87,8 +92,9 @@ def test_a_frozen_network_predicts_what_it_did(name):
     context = torch.rand(1, 10, 1, side, side, generator=torch.Generator().manual_seed(5))
     expected = torch.from_numpy(np.load(FROZEN / f"{name}.npy"))
     assert expected.shape == (1, 3, 1, side, side)
-    # What other processors round differently grows with each step ahead.
-    torch.testing.assert_close(network.predict(context, 3), expected, rtol=0, atol=2e-5)
+    # What other kernels round differently grows with each step ahead.
+    atol = 1e-6 if is_where_recorded(name) else 2e-5
+    torch.testing.assert_close(network.predict(context, 3), expected, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("name", NEXT_LOSSES)
@@ -97,7 +103,10 @@ def test_a_frozen_run_goes_on_with_the_losses_that_it_had(name):
     trainer = resume(read_checkpoint(file_of(name)))
     records = (record for record in trainer.pieces() if record)
     losses = [record.loss for record in islice(records, len(expected))]
-    assert losses == pytest.approx(expected, rel=1e-4)
+    if is_where_recorded(name):
+        assert losses == expected
+    else:
+        assert losses == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", [name for name in RUNS if name not in NEXT_LOSSES])

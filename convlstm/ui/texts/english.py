@@ -211,7 +211,8 @@ ENGLISH: dict[str, str] = {
     "sure; + adds two of them. The chart shows the same error whatever is chosen.",
     "digits help loss": "What training makes small: MSE is the squared error, L1 the absolute "
     "one, SSIM how unlike pictures look, BCE (cross-entropy) how wrong the network is where "
-    "it was sure; + adds two of them. SSIM gives sharper digits, MSE hedges with grey.",
+    "it was sure; + adds two of them. With the output sigmoid, SSIM gives sharper digits; MSE "
+    "hedges with grey.",
     "name ssim_weight": "SSIM weight",
     "help ssim_weight": "How much SSIM counts in the loss BCE + SSIM: with more of it the "
     "background is black sooner, and what the network is not sure of fades.",
@@ -838,7 +839,7 @@ ENGLISH: dict[str, str] = {
     "eq state": "the state, read by a 1×1 convolution as the next frame",
     "how article": "The ConvLSTM was introduced in this article, to forecast rain:",
     "digits eq state": "the state; a 1×1 convolution reads from it where the last frame's patches "
-    "go and what is painted over them",
+    "go, or, with the output sigmoid, the next frame's patches themselves",
     "how reach": "A kernel of k px passes information (k − 1) / 2 px in each layer and frame. "
     "What moves faster than that cannot be followed, however long one trains.",
     "digits how reach": "Here a cell sees patches of pixels: with patches of 8 px, 3×3 kernels and "
