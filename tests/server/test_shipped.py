@@ -5,12 +5,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from convlstm.files.checkpoint import load_checkpoint, start_from
 from convlstm.files.reading import read_checkpoint
 from convlstm.files.shipped import shipped_file
 from convlstm.scenes.catalogue import CATALOGUE
+from convlstm.server.facts import Facts
+from convlstm.server.keeping import content_of, note_of
 from convlstm.server.lessons import LESSONS
+from convlstm.server.opening import restored, trainer_of
 from convlstm.server.run import Run
 
 ROOT = Path(__file__).parents[2]
@@ -53,3 +57,16 @@ def test_reading_a_file_leaves_openmp_to_the_thread_that_trains():
         [sys.executable, "-c", code, *files], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert job.stdout.strip() == "0"
+
+
+def test_a_lesson_comes_back_with_the_network_that_it_began_with():
+    lesson, device = LESSONS["blur"], torch.device("cpu")
+    checkpoint = read_checkpoint(shipped_file(lesson.shipped))
+    run = Run(trainer_of(checkpoint, device), shipped=True, facts=Facts(lesson))
+    assert not content_of(run)  # so that its note alone has to say which file it was
+    again = restored(note_of(run), None, device)
+    assert again.facts.lesson is lesson
+    assert again.trainer.network.config == checkpoint.config.network
+    assert checkpoint.config.network != read_checkpoint(
+        shipped_file(CATALOGUE[lesson.scene].shipped)
+    ).config.network  # fmt: skip
